@@ -1,0 +1,1 @@
+"""The contract between gateway and cloud: registry, batch, ack. Standard library and msgspec only."""
