@@ -1,0 +1,1 @@
+"""The `wardtwin` command: demo, replay, tag, bench, doctor."""
