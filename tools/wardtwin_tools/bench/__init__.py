@@ -1,0 +1,1 @@
+"""Benchmarks: ratios against ceilings taken in the same run, one JSON object each."""

@@ -1,0 +1,42 @@
+"""What the cloud has of each tag, counted against what the tags gave: the one place where lost and duplicate are defined."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from wardtwin_tools.stack import Stack
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Rows of the cloud by transport. `stored` counts distinct frames, `duplicates` the rows beyond."""
+
+    stored: int
+    duplicates: int
+
+    def __add__(self, other: "Counted") -> "Counted":
+        return Counted(self.stored + other.stored, self.duplicates + other.duplicates)
+
+
+def count(sequences: list[dict[str, Any]], transports: set[str]) -> Counted:
+    """`sequences`: the cloud's /api/v1/sequences rows."""
+    rows = [row for row in sequences if row["transport"] in transports]
+    stored = sum(row["distinct"] for row in rows)
+    return Counted(stored, sum(row["count"] for row in rows) - stored)
+
+
+async def settle(stack: Stack, quiet_s: float = 1.5, timeout_s: float = 60.0) -> list[dict[str, Any]]:
+    """Wait until the gateway has nothing left to send and the cloud's rows stand still; return the cloud's sequences."""
+    deadline = time.monotonic() + timeout_s
+    last: list[dict[str, Any]] = []
+    still_since = time.monotonic()
+    while time.monotonic() < deadline:
+        status = await stack.get_gateway()
+        now: list[dict[str, Any]] = (await stack.get_cloud("/api/v1/sequences"))["sequences"]
+        if now != last or status["outbox"]["rows_waiting"]:
+            last, still_since = now, time.monotonic()
+        elif time.monotonic() - still_since >= quiet_s:
+            break
+        await asyncio.sleep(0.2)
+    return last
