@@ -1,6 +1,7 @@
 """One process of the ward: started, watched until it answers, stopped or killed. What it says goes to a log file."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -81,11 +82,9 @@ class Service:
     def _end(self, how: signal.Signals, timeout_s: float) -> None:
         if self._process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             # the group: granian has worker processes of its own
             os.killpg(self._process.pid, how)
-        except ProcessLookupError:
-            pass
         try:
             self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from wardtwin_sync.registry import Registry, TagCard, encode
 
+from wardtwin_sync.registry import Registry, TagCard, encode
+from wardtwin_tools.demo_ward import GATEWAY_ID
 from wardtwin_tools.errors import ServiceError
 from wardtwin_tools.service import Service, command_of, free_port
-
-GATEWAY_ID = "gw-ward-3"
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,16 @@ class Stack:
         self._local_port = free_port()
         self.config_path = workdir / "gateway.toml"
         cloud_data = workdir / "cloud"
-        cloud = [*command_of("wardtwin_cloud.cli"), "run", "--host", "127.0.0.1", "--port", str(self._cloud_port), "--data", str(cloud_data)]
+        cloud = [
+            *command_of("wardtwin_cloud.cli"),
+            "run",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self._cloud_port),
+            "--data",
+            str(cloud_data),
+        ]
         gateway = [*command_of("wardtwin_edge.cli"), "run", "--config", str(self.config_path)]
         self.cloud = Service("cloud agent", cloud, workdir / "cloud.log", self.cloud_url + "/healthz", env)
         self.gateway = Service("gateway", gateway, workdir / "gateway.log", self.local_url + "/api/status", env)

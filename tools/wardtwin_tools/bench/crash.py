@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
+
 from wardtwin_board.broker import Mosquitto
 from wardtwin_board.load import BrokerAccess, Load, LoadTag
 from wardtwin_sync.registry import SCHEMA, Building, Hospital, Registry, TagBinding
 from wardtwin_sync.states import Transport
-
 from wardtwin_tools.counts import count, settle
 from wardtwin_tools.output import console
 from wardtwin_tools.stack import GATEWAY_ID, BrokerSettings, Stack, card_of

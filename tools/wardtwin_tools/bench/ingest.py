@@ -14,9 +14,9 @@ from typing import Any
 
 import paho.mqtt.client as mqtt
 import psutil
+
 from wardtwin_board.broker import Mosquitto
 from wardtwin_board.load import LoadTag
-
 from wardtwin_tools.bench.crash import load_registry
 from wardtwin_tools.output import console
 from wardtwin_tools.stack import GATEWAY_ID, BrokerSettings, Stack, card_of
@@ -167,14 +167,17 @@ def _sqlite_alone(path: Path, frames: list[tuple[str, bytes]]) -> float:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("CREATE TABLE frame (id INTEGER PRIMARY KEY, tag TEXT, boot INT, sequence INT, body BLOB, UNIQUE (tag, boot, sequence))")
+    connection.execute(
+        "CREATE TABLE frame (id INTEGER PRIMARY KEY, tag TEXT, boot INT, sequence INT, body BLOB, UNIQUE (tag, boot, sequence))"
+    )
     rows = [(tag_id, 1, n, data) for n, (tag_id, data) in enumerate(frames)]
     began = time.monotonic()
     for start in range(0, len(rows), COMMIT_ROWS):
         connection.execute("BEGIN")
-        connection.executemany("INSERT OR IGNORE INTO frame (tag, boot, sequence, body) VALUES (?, ?, ?, ?)", rows[start : start + COMMIT_ROWS])
+        connection.executemany(
+            "INSERT OR IGNORE INTO frame (tag, boot, sequence, body) VALUES (?, ?, ?, ?)", rows[start : start + COMMIT_ROWS]
+        )
         connection.execute("COMMIT")
     seconds = time.monotonic() - began
     connection.close()
     return len(rows) / seconds
-
