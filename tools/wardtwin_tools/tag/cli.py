@@ -1,6 +1,5 @@
 """`wardtwin tag provision` and `wardtwin tag flash`. With --json the last line on stdout is one JSON object; all else goes to stderr."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rich.table import Table
 
 from wardtwin_sync.registry import Device
 from wardtwin_sync.states import Transport
+from wardtwin_tools.output import emit
 from wardtwin_tools.tag import flash as flashing
 from wardtwin_tools.tag import identity, keys, registration, ward_file
 from wardtwin_tools.tag import provision as provisioning
@@ -133,7 +133,7 @@ def provision(
     _tell_made(console, made, outcomes, steps)
     if as_json:
         binding = made.card.binding
-        _print_json(
+        emit(
             {
                 "tag_id": binding.tag_id,
                 "kind": binding.kind,
@@ -184,7 +184,7 @@ def flash(
             console.print(f"Flashed and verified {job.card.binding.tag_id} in {seconds:.1f} s.")
             console.print("It starts by itself; the gateway's page shows it within a minute.")
     if as_json:
-        _print_json(result)
+        emit(result)
 
 
 def _write(console: Console, job: flashing.Job, port: EspPort, *, erase: bool) -> tuple[Any, float]:
@@ -249,10 +249,6 @@ def _tell_made(console: Console, made: provisioning.Made, outcomes: dict[str, re
         console.print(f"  {step}", soft_wrap=True)
 
 
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value))
-
-
 @contextmanager
 def _telling(console: Console, as_json: bool) -> Iterator[None]:
     """Turn an error of this package into two lines on stderr, the next step last, and its exit code."""
@@ -263,5 +259,5 @@ def _telling(console: Console, as_json: bool) -> Iterator[None]:
         if error.advice:
             console.print(error.advice, soft_wrap=True)
         if as_json:
-            _print_json({"error": str(error), "advice": error.advice})
+            emit({"error": str(error), "advice": error.advice})
         raise typer.Exit(error.exit_code) from error

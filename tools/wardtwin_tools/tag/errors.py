@@ -1,10 +1,10 @@
 """What can stop a tag from being made. Every error says what to do next; the command prints it as its last line."""
 
+from wardtwin_tools.errors import ToolError
 
-class TagToolError(Exception):
-    """Root of this package's errors. `advice` is the next step, one sentence; `exit_code` is the command's."""
 
-    exit_code = 1
+class TagToolError(ToolError):
+    """Root of this package's errors. `advice` is the next step, one sentence."""
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(message)

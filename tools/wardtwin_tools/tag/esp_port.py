@@ -8,6 +8,7 @@ import grp
 import os
 import re
 import selectors
+import stat
 import subprocess
 import sys
 import tempfile
@@ -154,10 +155,13 @@ def check_port(port: str) -> None:
 
 
 def _permission_advice(port: str) -> str:
+    group = "dialout"
     try:
-        group = grp.getgrgid(os.stat(port).st_gid).gr_name
+        owner = os.stat(port)
+        if owner.st_gid and owner.st_mode & stat.S_IWGRP:  # a port of root's own group is a missing udev rule, not a group to join
+            group = grp.getgrgid(owner.st_gid).gr_name
     except (KeyError, OSError):
-        group = "dialout"
+        pass
     return f"Join its group with `sudo usermod -aG {group} $USER`, then log out and in again."
 
 

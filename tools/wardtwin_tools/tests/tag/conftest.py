@@ -7,10 +7,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from wardtwin_sync.registry import Device
+from wardtwin_sync.states import Transport
+from wardtwin_tools.tag import firmware_files, provision
+from wardtwin_tools.tag.ward_file import WardFile
 from wardtwin_tools.tests.tag.vendor_images import vendor_bin
 
 MOCK_TAG_ID = "240ac4e29526"
@@ -72,3 +77,35 @@ def silent_port() -> Iterator[str]:
         for end in (ours, theirs):
             with contextlib.suppress(OSError):
                 os.close(end)
+
+
+@pytest.fixture
+def small_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The real wire and tag libraries under a main.py of one line: tests of the tools do not wait for the firmware's."""
+    package = tmp_path / "checkout" / "tools" / "wardtwin_tools"
+    package.mkdir(parents=True)
+    root = package.parents[1] / "firmware"
+    real = firmware_files.tag_files
+    for folder in firmware_files.FOLDERS.values():
+        (root / folder).mkdir(parents=True)
+        (root / folder / "main.py").write_bytes(b'import wardtwin_wire.frame\nprint("tag starts")\n')
+    (root / "lib").mkdir()
+    for name in firmware_files.LIBRARIES:
+        spec = find_spec(name)
+        if spec is not None:
+            (root / "lib" / name).symlink_to(next(iter(spec.submodule_search_locations or ())))
+        else:
+            (root / "lib" / name).mkdir()
+    monkeypatch.setattr("wardtwin_tools.tag.bench_folder.tag_files", lambda kind: real(kind, package))
+    return root
+
+
+@pytest.fixture
+def order() -> provision.Order:
+    device = Device("PUMP-07", "Infusion pump 7", "infusion_pump", ward="ward-3")
+    return provision.Order(MOCK_TAG_ID, "energy", WardFile(ward="ward-3"), Transport.SERIAL, device=device)
+
+
+@pytest.fixture
+def made(order: provision.Order, small_firmware: Path, tmp_path: Path) -> provision.Made:
+    return provision.make(order, tmp_path / "tags")
