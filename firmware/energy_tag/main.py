@@ -51,9 +51,7 @@ async def sample(node):
             node.failed("meter", "silent")
         if now_ms >= report_at_ms:
             report_at_ms = max(report_at_ms + report_ms, now_ms)
-            values = window.close(energy.energy_wh)
-            if values is not None:
-                node.report(values)
+            node.report(window.close(energy.energy_wh))
         await node.every(SAMPLE_MS)
 
 

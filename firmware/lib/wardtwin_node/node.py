@@ -55,9 +55,10 @@ class Node:
             self._prepare(self.settings)
 
     def report(self, values):
-        """Take one report period's values: on flash and on their way when this returns, or in the next adverts."""
+        """Take one report period's values, {} when there are none: on flash when this returns, or in the next adverts."""
         self.values = values
-        self._send(self.kind, frame.pack_values(self.kind, self.uptime.now_ms(), values))
+        if values:
+            self._send(self.kind, frame.pack_values(self.kind, self.uptime.now_ms(), values))
 
     def beat(self):
         """The sampling side is alive; without this the watchdog resets the board."""
@@ -121,11 +122,9 @@ class Node:
         else:
             tasks += self._links
             tasks.append(sample)
-        for task in tasks:
-            asyncio.create_task(self._keep(task))
+        running = [asyncio.create_task(self._keep(task)) for task in tasks]
         if self.settings is None:
-            while True:
-                await asyncio.sleep_ms(60_000)
+            await running[0]
         await self._supervise()
 
     async def _keep(self, task):

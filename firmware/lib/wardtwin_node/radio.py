@@ -37,7 +37,7 @@ class Radio:
         self._ble.gap_advertise(None)
 
     async def scan(self, window_ms, uptime):
-        """Return [(address, median RSSI in dBm)] of the room beacons heard. Stop advertising before. Raise OSError when the radio refuses."""
+        """Return [(address, median RSSI in dBm)] of the room beacons heard. Stop advertising before. Raise OSError if refused."""
         self._scanning = True
         self._ble.gap_scan(window_ms, 30_000, 30_000, False)
         deadline_ms = uptime.now_ms() + window_ms + _SCAN_GRACE_MS

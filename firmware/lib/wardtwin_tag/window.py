@@ -1,10 +1,13 @@
 """What one report says of the samples since the last one."""
 
 from wardtwin_tag.meter import power_factor
+from wardtwin_wire import fields
+
+_WHOLE = {name for name, _, step in fields.ENVIRONMENT if step == 1}
 
 
-class Means:
-    """Mean of each named quantity over a report period; a quantity without a sample is absent."""
+class EnvironmentWindow:
+    """Mean of each quantity of `wardtwin_wire.fields.ENVIRONMENT`; one without a sample is absent."""
 
     def __init__(self):
         self._sums = {}
@@ -19,6 +22,9 @@ class Means:
     def close(self):
         """Return name -> mean, and begin anew."""
         means = {name: total / count for name, (total, count) in self._sums.items()}
+        for name in _WHOLE:
+            if name in means:
+                means[name] = int(means[name] + 0.5)
         self._sums = {}
         return means
 
@@ -48,10 +54,10 @@ class EnergyWindow:
             self._peak_current_a = sample.peak_current_a
 
     def close(self, energy_wh):
-        """Return field name -> number or None as `wardtwin_wire.fields.ENERGY` names them, and begin anew; None without a sample."""
+        """Return field name -> number or None as `wardtwin_wire.fields.ENERGY` names them, and begin anew; {} without a sample."""
         count = self._count
         if not count:
-            return None
+            return {}
         power, voltage, current = self._active_power_w / count, self._voltage_v / count, self._current_a / count
         values = {
             "active_power_w": power,
