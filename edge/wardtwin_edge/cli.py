@@ -37,10 +37,12 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
 
 
 @tag_app.command("add")
-def tag_add(card: Path, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Accept the tag of a card; a running gateway notices within a second or two."""
-    added = roster.Files(configs.read(config).data_dir).add_card(card.read_bytes())
-    typer.echo(f"{added.binding.tag_id} added")
+def tag_add(cards: list[Path], config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Accept the tags of these cards; a running gateway notices within a second or two."""
+    files = roster.Files(configs.read(config).data_dir)
+    for card in cards:
+        added = files.add_card(card.read_bytes())
+        typer.echo(f"{added.binding.tag_id} added")
 
 
 @registry_app.command("import")
