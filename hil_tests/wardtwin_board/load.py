@@ -124,7 +124,8 @@ class Load:
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self._client.disconnect()
         self._client.loop_stop()
 
