@@ -1,6 +1,7 @@
 """`wardtwin tag provision` and `wardtwin tag flash`. With --json the last line on stdout is one JSON object; all else goes to stderr."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -121,7 +122,7 @@ def provision(
             wifi_password=password,
             make_new_key=new_key,
         )
-        made = provisioning.make(order, out)
+        made = provisioning.make(order, out, int(time.time()))
         outcomes = dict.fromkeys(("gateway", "cloud"), registration.NOT_ASKED)
         for name, door in doors.items():
             register = registration.with_gateway if name == "gateway" else registration.with_cloud

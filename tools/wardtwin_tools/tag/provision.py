@@ -4,17 +4,19 @@ import base64
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from wardtwin_sync.registry import SCHEMA, Device, TagBinding, TagCard, TagKind
 from wardtwin_sync.states import Transport
 from wardtwin_tools.tag import filesystem_image, settings
 from wardtwin_tools.tag.bench_folder import IMAGE, BenchFolder, write_secret
 from wardtwin_tools.tag.errors import SettingsError
+from wardtwin_tools.tag.firmware_files import tag_files
 from wardtwin_tools.tag.identity import ble_address
 from wardtwin_tools.tag.keys import new_key
 from wardtwin_tools.tag.ward_file import WardFile
 
+_TAG_LIBRARY = PurePosixPath("lib/wardtwin_tag/settings.py")
 _PASSWORD_ROUNDS = 101
 """mosquitto's own default for its $7$ (PBKDF2-SHA512) lines."""
 
@@ -45,8 +47,11 @@ class Made:
     files: int
 
 
-def make(order: Order, out: Path) -> Made:
-    """Write `out`/<tag id>/. A tag made again keeps its key and broker password, unless a new key is asked for."""
+def make(order: Order, out: Path, made_at: int) -> Made:
+    """Write `out`/<tag id>/, at `made_at` (UTC seconds since 1970).
+
+    A tag made again keeps its key and broker password, unless a new key is asked for.
+    """
     if not order.ward.ward:
         raise SettingsError("the tag needs a ward", "Give --ward, or `ward` in the ward file.")
     if order.kind == "energy" and order.device is None:
@@ -61,16 +66,19 @@ def make(order: Order, out: Path) -> Made:
     key = bytes.fromhex(before.key_hex) if before is not None and keep else new_key()
     mqtt = order.transport is Transport.MQTT
     password = ((folder.settings() or {}).get("broker", {}).get("password") or secrets.token_urlsafe(18)) if mqtt else ""
-    own = settings.build(
+    chosen = settings.build(
         tag_id=order.tag_id,
         kind=order.kind,
         key=key,
         ward=order.ward,
         transport=order.transport,
+        made_at=made_at,
         wifi_password=order.wifi_password,
         broker_password=password,
         sensors=order.sensors,
     )
+    sources = tag_files(order.kind)
+    own = settings.complete(chosen, sources[_TAG_LIBRARY].parents[1])
     card = TagCard(
         schema=SCHEMA,
         binding=TagBinding(

@@ -2,29 +2,21 @@
 
 import json
 import ssl
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
 
 from wardtwin_sync.registry import TagKind
 from wardtwin_sync.states import Transport
-from wardtwin_tools.tag.errors import SettingsError
+from wardtwin_tools.tag.errors import ImageError, SettingsError
 from wardtwin_tools.tag.ward_file import WardFile
 
 SCHEMA = 1
 CA_NAME = "ca.der"
-METER_CHIPS = ("bl0942", "cse7766")
-
-_I2C = {"id": 0, "scl": 22, "sda": 21}
-METER = {"chip": "bl0942", "uart": {"id": 1, "tx": 17, "rx": 16}}
-SENSORS: dict[str, dict[str, Any]] = {
-    "bme280": {"i2c": _I2C, "address": 118},
-    "sgp40": {"i2c": _I2C},
-    "pms5003": {"uart": {"id": 2, "tx": 17, "rx": 16}},
-    "gas": {"chip": "scd41", "i2c": _I2C},
-}
-"""Wired as docs/firmware.md draws them. A tag gets those asked for; all are optional."""
-BLE = {"advert_interval_ms": 250, "beacon_tx_power_dbm": -4, "scan_period_s": 15, "scan_window_ms": 1500}
+SENSORS = ("bme280", "sgp40", "pms5003", "gas")
 
 
 def build(
@@ -34,12 +26,14 @@ def build(
     key: bytes,
     ward: WardFile,
     transport: Transport,
+    made_at: int,
     wifi_password: str = "",
     broker_password: str = "",
     sensors: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Return the settings. Raise SettingsError for a combination the tag could not run with.
+    """Return what was chosen. Raise SettingsError for what an MQTT tag lacks; the rest is for the tag's own check to say.
 
+    `made_at` is UTC seconds since 1970: a tag without a clock knows that it is not earlier.
     `sensors` are names of SENSORS for an environment tag; empty: those of the ward file, or all.
     """
     settings: dict[str, Any] = {
@@ -49,7 +43,8 @@ def build(
         "ward": ward.ward,
         "transport": str(transport),
         "report_period_s": ward.report_period_s,
-        "ble": BLE | ward.ble,
+        "provisioned_at_s": made_at,
+        "ble": ward.ble,
     }
     if transport is Transport.MQTT:
         if not ward.wifi.ssid:
@@ -63,17 +58,34 @@ def build(
             "host": ward.broker.host,
             "port": ward.broker.port,
             "tls": ward.broker.tls,
-            "ca_der": CA_NAME if ward.broker.tls else "",
+            "ca_der": CA_NAME,
+            "server_name": ward.broker.server_name,
             "user": tag_id,
             "password": broker_password,
         }
     if kind == "energy":
-        settings["meter"] = METER | ward.meter
-        if settings["meter"]["chip"] not in METER_CHIPS:
-            raise SettingsError(f"no driver for a {settings['meter']['chip']} meter", f"The tag knows {' and '.join(METER_CHIPS)}.")
+        settings["meter"] = ward.meter
     else:
-        settings["sensors"] = _sensors(sensors, ward)
+        wanted = sensors or tuple(ward.sensors if ward.sensors is not None else SENSORS)
+        settings["sensors"] = {name: (ward.sensors or {}).get(name, {}) for name in wanted}
     return settings
+
+
+def complete(settings: dict[str, Any], library: Path) -> dict[str, Any]:
+    """Return `settings` with every pin and constant written out, as the tag's own code completes them.
+
+    `library` holds wardtwin_tag of the firmware that goes onto the tag. It is run, not imported: tools know a tag by its files.
+    Written out, because a tag is wired once: another default in a later firmware must not move its pins.
+    Raise SettingsError with the tag's words for what it would refuse, or not know.
+    """
+    command = [sys.executable, "-I", "-c", _CHECK, str(library)]
+    done = subprocess.run(command, input=encode(settings), capture_output=True, timeout=30, check=False)
+    if done.returncode:
+        raise ImageError(f"the firmware's settings check does not run: {done.stderr.decode(errors='replace').strip()[-200:]}")
+    answer = json.loads(done.stdout)
+    if answer["faults"]:
+        raise SettingsError("the tag would refuse: " + "; ".join(answer["faults"]), "docs/firmware.md lists every setting.")
+    return {name: answer["sections"].get(name, value) for name, value in settings.items()}
 
 
 def encode(settings: dict[str, Any]) -> bytes:
@@ -98,9 +110,16 @@ def ca_der(raw: bytes) -> bytes:
     return der
 
 
-def _sensors(names: tuple[str, ...], ward: WardFile) -> dict[str, dict[str, Any]]:
-    unknown = sorted({*names, *(ward.sensors or ())} - set(SENSORS))
-    if unknown:
-        raise SettingsError(f"no driver for {', '.join(unknown)}", f"An environment tag knows {', '.join(SENSORS)}.")
-    wanted = names or tuple(ward.sensors if ward.sensors is not None else SENSORS)
-    return {name: SENSORS[name] | (ward.sensors or {}).get(name, {}) for name in wanted}
+_CHECK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from wardtwin_tag import errors, settings
+text = sys.stdin.read()
+try:
+    found = settings.load(text)
+    faults = [f"{path}: no such setting" for path in found.unknown]
+    sections = {name: getattr(found, name) for name in ("wifi", "broker", "ble", "meter", "sensors")}
+except errors.SettingsError as error:
+    faults, sections = list(error.faults), {}
+json.dump({"faults": faults, "sections": sections}, sys.stdout)
+"""

@@ -17,11 +17,15 @@ class Wifi(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`ca_file` is PEM or DER; the tag gets DER. `tls = false` only for a bench."""
+    """`ca_file` is PEM or DER; the tag gets DER. `tls = false` only for a bench.
+
+    `server_name` is the name in the broker's certificate where that is not `host` (an IP address, say).
+    """
 
     host: str = ""
     port: int = 8883
     tls: bool = True
+    server_name: str = ""
     ca_file: Path | None = None
 
 
@@ -33,7 +37,7 @@ class Door(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WardFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`meter`, `sensors` and `ble` go into the tag's settings as they are, over the defaults of its kind."""
+    """`meter`, `sensors` and `ble` go into the tag's settings as they are, over its own defaults."""
 
     schema: Literal[1] = 1
     ward: str = ""

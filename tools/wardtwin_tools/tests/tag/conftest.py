@@ -18,6 +18,7 @@ from wardtwin_tools.tag import firmware_files, provision
 from wardtwin_tools.tag.ward_file import WardFile
 from wardtwin_tools.tests.tag.vendor_images import vendor_bin
 
+MADE_AT = 1_790_000_000
 MOCK_TAG_ID = "240ac4e29526"
 """The mock's ESP32: Espressif's prefix and a hash of the chip's name."""
 
@@ -96,7 +97,8 @@ def small_firmware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (root / "lib" / name).symlink_to(next(iter(spec.submodule_search_locations or ())))
         else:
             (root / "lib" / name).mkdir()
-    monkeypatch.setattr("wardtwin_tools.tag.bench_folder.tag_files", lambda kind: real(kind, package))
+    for user in ("bench_folder", "provision"):
+        monkeypatch.setattr(f"wardtwin_tools.tag.{user}.tag_files", lambda kind: real(kind, package))
     return root
 
 
@@ -108,4 +110,4 @@ def order() -> provision.Order:
 
 @pytest.fixture
 def made(order: provision.Order, small_firmware: Path, tmp_path: Path) -> provision.Made:
-    return provision.make(order, tmp_path / "tags")
+    return provision.make(order, tmp_path / "tags", MADE_AT)

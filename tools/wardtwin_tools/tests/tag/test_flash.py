@@ -19,7 +19,7 @@ from wardtwin_tools.tag.errors import ChipError, FlashError, ImageError, PortErr
 from wardtwin_tools.tag.esp_port import EspPort, check_port
 from wardtwin_tools.tag.flash_plan import Region
 from wardtwin_tools.tag.flash_plan import check as check_regions
-from wardtwin_tools.tests.tag.conftest import MOCK_TAG_ID
+from wardtwin_tools.tests.tag.conftest import MADE_AT, MOCK_TAG_ID
 
 NVS = partition_table.partition("nvs")
 QUEUE = partition_table.partition("queue")
@@ -61,10 +61,10 @@ def test_flashing_again_leaves_counters_and_queue_and_another_key_empties_the_qu
     assert port.read(NVS.offset, 12) == b"boot counter"
     assert port.read(QUEUE.offset, 6) == b"unsent"
 
-    provision.make(order, tmp_path / "tags")
+    provision.make(order, tmp_path / "tags", MADE_AT)
     assert flash.prepare(card_of(made), vendor_file).queue_kept, "made again without --new-key, the tag is the same"
 
-    other = provision.make(replace(order, make_new_key=True), tmp_path / "tags")
+    other = provision.make(replace(order, make_new_key=True), tmp_path / "tags", MADE_AT)
     assert other.card.key_hex != made.card.key_hex
     fresh = flash.prepare(card_of(made), vendor_file)
     assert not fresh.queue_kept
@@ -86,7 +86,7 @@ def test_erase_clears_everything_but_the_boot_counter(made: provision.Made, vend
 def test_another_chip_s_card_is_refused_before_anything_is_written(
     order: provision.Order, small_firmware: Path, tmp_path: Path, vendor_file: Path, esp32: str
 ) -> None:
-    other = provision.make(replace(order, tag_id="a0b1c2d3e4f5"), tmp_path / "tags")
+    other = provision.make(replace(order, tag_id="a0b1c2d3e4f5"), tmp_path / "tags", MADE_AT)
     with pytest.raises(ChipError, match=f"is {MOCK_TAG_ID}, the card is for a0b1c2d3e4f5") as refused:
         flash.run(flash.prepare(card_of(other), vendor_file), EspPort(esp32))
     assert MOCK_TAG_ID in refused.value.advice

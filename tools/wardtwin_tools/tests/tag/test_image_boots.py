@@ -11,6 +11,7 @@ import pytest
 
 from wardtwin_sync.registry import TagKind
 from wardtwin_tools.tag import provision
+from wardtwin_tools.tests.tag.conftest import MADE_AT
 
 MICROPYTHON = shutil.which("micropython", path=str(Path(sys.executable).parent)) or shutil.which("micropython")
 pytestmark = pytest.mark.skipif(MICROPYTHON is None, reason="no MicroPython wheel for this platform")
@@ -70,7 +71,7 @@ print(json.dumps(settings))
 def test_the_shipped_firmware_compiles_and_its_libraries_import_from_the_image(
     order: provision.Order, kind: TagKind, tmp_path: Path
 ) -> None:
-    made = provision.make(replace(order, kind=kind, room_id="r-1" if kind == "environment" else None), tmp_path / "tags")
+    made = provision.make(replace(order, kind=kind, room_id="r-1" if kind == "environment" else None), tmp_path / "tags", MADE_AT)
     program = """
 import gc
 for folder in ("wardtwin_wire", "wardtwin_tag"):
