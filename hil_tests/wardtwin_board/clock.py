@@ -8,11 +8,15 @@ ENVIRONMENT_NAME = "WARDTWIN_CLOCK"
 
 @dataclass(frozen=True)
 class Clock:
-    """scaled unix now = unix_base + (CLOCK_MONOTONIC now - mono_base) * speed."""
+    """scaled unix now = unix_base + (CLOCK_MONOTONIC now - mono_base) * speed. Raise ValueError for a speed below 1."""
 
     speed: float = 1.0
     unix_base: float = field(default_factory=time.time)
     mono_base: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        if self.speed < 1:
+            raise ValueError("the clock may run faster than real time, not slower")
 
     def now_s(self) -> float:
         """Scaled seconds since the clock was made. Signals and chips live on this axis."""

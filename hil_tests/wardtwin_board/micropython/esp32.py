@@ -163,5 +163,3 @@ class Partition:
         if left >= 0:
             _emulator.state["flash_bytes_left"] = left - len(data)
         self._file.write(data)
-
-

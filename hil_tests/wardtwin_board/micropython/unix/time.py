@@ -1,6 +1,8 @@
-"""MicroPython's `time` on a scaled clock, as an ESP32 has it: ticks from 0 at boot, dates from 2000 until the clock is set.
+"""MicroPython's `time` on a scaled clock; dates from 2000 until the clock is set, as on an ESP32.
 
-WARDTWIN_CLOCK="<speed>:<unix base>:<CLOCK_MONOTONIC base>". The interpreter's own ticks count CLOCK_MONOTONIC.
+WARDTWIN_CLOCK="<speed>:<unix base>:<CLOCK_MONOTONIC base>", speed at least 1. The interpreter's own ticks count
+CLOCK_MONOTONIC. Ours begin with them at boot and run ahead: asyncio's task queue, written in C, stamps what is ready with
+the interpreter's ticks, and these must never lie in our future. (An ESP32's begin at 0; firmware must not care.)
 """
 
 import _emulator
@@ -20,11 +22,11 @@ def _elapsed_us():
 
 
 def ticks_us():
-    return _elapsed_us() & _TICKS_MASK
+    return _boot_us + _elapsed_us() & _TICKS_MASK
 
 
 def ticks_ms():
-    return (_real.ticks_us() - _boot_us) * _speed_milli // 1000000 & _TICKS_MASK
+    return (_boot_us + (_real.ticks_us() - _boot_us) * _speed_milli // 1000) // 1000 & _TICKS_MASK
 
 
 ticks_cpu = ticks_us
@@ -46,14 +48,14 @@ def set_rtc_us(us):
 
 
 def gmtime(seconds=None):
-    return _real.gmtime((time() if seconds is None else seconds) + _EPOCH_2000)
+    return _real.gmtime((time() if seconds is None else seconds) + _EPOCH_2000)[:8]
 
 
 localtime = gmtime
 
 
 def mktime(parts):
-    return _real.mktime(parts) - _EPOCH_2000
+    return _real.mktime(tuple(parts[:8]) + (0,)) - _EPOCH_2000
 
 
 def real_us(scaled_us):
