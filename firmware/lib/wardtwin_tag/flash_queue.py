@@ -11,8 +11,7 @@
 
 All little-endian. A frame is in the log before it is first sent, and out of it only after the gateway's ack. When the ring is
 full its oldest sector goes; what still waited there is counted, and the count is noted before the erase, so that a power
-cut at any moment loses neither a frame nor the count. A record cut short by a power cut was never sent: it is skipped, and the
-rest of its sector is left alone.
+cut at any moment loses neither a frame nor the count. A record cut short by a power cut was never sent: it is skipped.
 """
 
 import struct
@@ -27,7 +26,6 @@ _MAGIC = b"WTQ1"
 _HEADER = "<4sIII"
 _NOTES_AT = 20
 _NOTES = 4
-_FREE = 0xFFFF
 _WAITS = 0xFF
 _ERASE = 6
 _SECTORS = 4
@@ -172,8 +170,7 @@ class FlashQueue:
             header = _read_header(data)
             if header is None or header[0] % self._sectors != sector:
                 continue
-            waiting = _whole_records(data)[2]
-            self._waiting[sector] = waiting
+            self._waiting[sector] = _whole_records(data)[1]
             if last is None or header[0] > last[0]:
                 last = header
         if last is None:
@@ -182,7 +179,7 @@ class FlashQueue:
         self._oldest = max(1, self._generation - self._sectors + 1)
         sector = self._generation % self._sectors
         self._flash.readblocks(sector, data, 0)
-        records, self._end, _ = _whole_records(data)
+        records, _, self._end, self.torn = _whole_records(data)
         self.appended += len(records)
         if bytes(data[self._end :]) != b"\xff" * (SECTOR_BYTES - self._end):
             # a write was cut short here: these bytes are spent
@@ -217,19 +214,23 @@ def _noted(data):
 
 
 def _whole_records(data):
-    """Return ([(offset, length)], end of what is written, how many wait) of a sector; broken records are not among them."""
+    """Return ([(offset, length)], how many of them wait, end of what is written, broken records) of a sector.
+
+    Walks as FlashQueue.read() does: over a broken record by its length, to the end of the sector when that makes no sense.
+    """
     records = []
-    waiting = 0
+    waiting = broken = 0
     offset = HEADER_BYTES
     while offset + RECORD_BYTES <= SECTOR_BYTES:
         length = data[offset] | data[offset + 1] << 8
-        if length == _FREE or offset + RECORD_BYTES + length > SECTOR_BYTES:
-            break
         start = offset + RECORD_BYTES
-        crc = struct.unpack_from("<I", data, offset + 2)[0]
-        if crc32(data[start : start + length], crc32(data[offset : offset + 2])) != crc:
+        if start + length > SECTOR_BYTES:
             break
-        records.append((offset, length))
-        waiting += data[offset + 6] == _WAITS
+        crc = struct.unpack_from("<I", data, offset + 2)[0]
+        if crc32(data[start : start + length], crc32(data[offset : offset + 2])) == crc:
+            records.append((offset, length))
+            waiting += data[offset + 6] == _WAITS
+        else:
+            broken += 1
         offset = start + length
-    return records, offset, waiting
+    return records, waiting, offset, broken
