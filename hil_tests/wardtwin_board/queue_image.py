@@ -3,20 +3,22 @@
 from dataclasses import dataclass
 
 from wardtwin_tag.flash_queue import SECTOR_BYTES, FlashQueue
+from wardtwin_wire import frame
 
 
 @dataclass(frozen=True)
 class QueueContents:
-    """sent: frames the tag ever accepted; held: not yet acked; dropped: lost to the ring's bound; torn: cut short, never sent."""
+    """sent: frames the tag ever accepted; held: (boot id, sequence) of those not yet acked; dropped: lost to the ring's bound;
+    torn: cut short by a power cut, never sent."""
 
     sent: int
-    held: int
+    held: tuple[tuple[int, int], ...]
     dropped: int
     torn: int
 
     @property
     def acked(self) -> int:
-        return self.sent - self.held - self.dropped
+        return self.sent - len(self.held) - self.dropped
 
 
 class _Image:
@@ -44,4 +46,5 @@ class _Image:
 
 def read_queue(image: bytes) -> QueueContents:
     queue = FlashQueue(_Image(image))
-    return QueueContents(queue.appended, queue.depth, queue.dropped, queue.torn)
+    held = tuple(frame.read_header(data)[2:4] for data, waits in queue.records() if waits)
+    return QueueContents(queue.appended, held, queue.dropped, queue.torn)

@@ -2,9 +2,10 @@
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +13,11 @@ from wardtwin_tools.errors import ToolError
 from wardtwin_tools.output import console, emit
 from wardtwin_tools.tag.cli import tag_app
 
-app = typer.Typer(help="wardtwin: know where your equipment is, whether it is in use, and what it needs.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="wardtwin: know where your equipment is, whether it is in use, and what it needs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
 bench_app = typer.Typer(help="Measure: ratios against ceilings taken in the same run.", no_args_is_help=True)
 app.add_typer(tag_app, name="tag")
 app.add_typer(bench_app, name="bench")
@@ -102,7 +107,7 @@ def bench_ingest(
     emit(result) if json else console.print(result)
 
 
-def _run(work):  # type: ignore[no-untyped-def]
+def _run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
     try:
         return asyncio.run(work)
     except ToolError as error:

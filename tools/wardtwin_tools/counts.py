@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,18 @@ def count(sequences: list[dict[str, Any]], transports: set[str]) -> Counted:
     rows = [row for row in sequences if row["transport"] in transports]
     stored = sum(row["distinct"] for row in rows)
     return Counted(stored, sum(row["count"] for row in rows) - stored)
+
+
+def not_stored(tag_id: str, frames: Iterable[tuple[int, int]], sequences: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Which of a tag's `frames`, (boot id, sequence), the cloud does not have."""
+    rows = {row["boot_id"]: row for row in sequences if row["tag_id"] == tag_id}
+    return [(boot_id, sequence) for boot_id, sequence in frames if not _has(rows.get(boot_id), sequence)]
+
+
+def _has(row: dict[str, Any] | None, sequence: int) -> bool:
+    if row is None or not row["first"] <= sequence <= row["last"]:
+        return False
+    return not any(first <= sequence <= last for first, last in row["missing"])
 
 
 async def settle(stack: Stack, quiet_s: float = 1.5, timeout_s: float = 60.0) -> list[dict[str, Any]]:

@@ -46,6 +46,9 @@ class Service:
             raise ServiceError(f"{self.name} is not running")
         return self._process.pid
 
+    def add_env(self, env: Mapping[str, str]) -> None:
+        self._env.update(env)
+
     def start(self) -> None:
         self._output = self._log.open("ab")
         # an own session: Ctrl-C reaches us alone, and we end the others in order

@@ -95,6 +95,10 @@ class Stack:
             files.append(str(path))
         _run("wardtwin_edge.cli", "tag", "add", "--config", str(self.config_path), *files)
 
+    def add_gateway_env(self, env: Mapping[str, str]) -> None:
+        """What the gateway's process is told beside `env`: the way to an emulated radio that is known only once the air is up."""
+        self.gateway.add_env(env)
+
     async def start(self) -> None:
         self.cloud.start()
         self.gateway.start()
