@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import paho.mqtt.client as mqtt
+
 from wardtwin_board.ciphers import aead
 from wardtwin_wire import bthome, frame, keys, serial, topics
 from wardtwin_wire.errors import WireError

@@ -5,13 +5,11 @@ import json
 import os
 import struct
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
-
-from wardtwin_wire import serial
 
 from wardtwin_board.air import Air, Position
 from wardtwin_board.chips.i2c import I2cChip
@@ -20,6 +18,7 @@ from wardtwin_board.clock import Clock
 from wardtwin_board.interpreter import HEAP, Firmware, Interpreter
 from wardtwin_board.lines import ConsoleLine, ControlLine, I2cLine, Line, UartLine
 from wardtwin_board.usb_serial import UsbSerial
+from wardtwin_wire import serial
 
 QUEUE_SECTORS = 64
 SECTOR_BYTES = 4096
@@ -230,7 +229,7 @@ class Board:
             self._control.tell(b"L", 0)
         if self.flash_bytes_until_power_fails is not None:
             self._control.tell(b"O", self.flash_bytes_until_power_fails)
-        far = self._stdio.far
+        far = self._stdio.far.fileno()
         self._process = subprocess.Popen(
             self._interpreter.command(self.main, self.heap),
             cwd=self.directory,
@@ -269,7 +268,7 @@ class Board:
             self._process = None
         # what it said last is still in the line
         if self._stdio is not None:
-            self._stdio._readable()
+            self._stdio.drain()
         for line in self._lines:
             line.close()
         self._lines = []

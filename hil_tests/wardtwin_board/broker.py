@@ -6,6 +6,7 @@ SIGKILL, and `start` again brings the broker back on the same port.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -59,8 +60,7 @@ class Broker(ABC):
     async def start(self) -> None:
         """Return when a TLS handshake goes through. Raise BrokerError with the end of the log when none does."""
         command = self._configure()
-        with (self.workdir / "broker.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._spawn(command)
         context = ssl.create_default_context(cafile=str(self.ca_pem))
         deadline = asyncio.get_running_loop().time() + START_S
         while True:
@@ -73,11 +73,13 @@ class Broker(ABC):
                 await asyncio.sleep(0.02)
                 continue
             writer.close()
-            try:
+            with contextlib.suppress(OSError):  # a broker drops a client that says nothing
                 await writer.wait_closed()
-            except OSError:
-                pass  # the broker drops a client that says nothing
             return
+
+    def _spawn(self, command: list[str]) -> None:
+        with (self.workdir / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """SIGKILL: what was not on disk is gone."""

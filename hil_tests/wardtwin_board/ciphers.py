@@ -1,6 +1,7 @@
 """AEADs for the other end of a tag's line, from the `cryptography` package."""
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
 from wardtwin_wire.ccm import Ccm
 from wardtwin_wire.keys import derive
 

@@ -33,9 +33,11 @@ _OFF = Phase("off", (60, 180), 0.3, 0.02)
 
 PATTERNS: dict[str, Pattern] = {
     "infusion_pump": Pattern(0.55, (
-        Phase("standby", (40, 120), 3.1, 0.1), Phase("in_use", (240, 900), 8.2, 0.5, (3, 0.3, 2.5)), Phase("charging", (90, 240), 14.5, 0.3))),
+        Phase("standby", (40, 120), 3.1, 0.1), Phase("in_use", (240, 900), 8.2, 0.5, (3, 0.3, 2.5)),
+        Phase("charging", (90, 240), 14.5, 0.3))),
     "syringe_pump": Pattern(0.52, (
-        Phase("in_use", (240, 900), 6.4, 0.4, (8, 0.15, 2.0)), Phase("standby", (40, 120), 2.6, 0.1), Phase("charging", (90, 240), 11.0, 0.3))),
+        Phase("in_use", (240, 900), 6.4, 0.4, (8, 0.15, 2.0)), Phase("standby", (40, 120), 2.6, 0.1),
+        Phase("charging", (90, 240), 11.0, 0.3))),
     "ventilator": Pattern(0.72, (
         Phase("in_use", (600, 1800), 78.0, 2.5, (4, 0.35, 38.0)), Phase("standby", (60, 180), 31.0, 0.6))),
     "patient_monitor": Pattern(0.62, (
@@ -45,7 +47,8 @@ PATTERNS: dict[str, Pattern] = {
     "ultrasound": Pattern(0.86, (
         Phase("standby", (60, 200), 54.0, 1.5), Phase("in_use", (180, 500), 205.0, 12.0), _OFF)),
     "ecg": Pattern(0.5, (
-        Phase("standby", (60, 200), 4.4, 0.1), Phase("in_use", (60, 180), 21.0, 1.5, (12, 0.4, 14.0)), _OFF, Phase("charging", (90, 240), 17.0, 0.4))),
+        Phase("standby", (60, 200), 4.4, 0.1), Phase("in_use", (60, 180), 21.0, 1.5, (12, 0.4, 14.0)), _OFF,
+        Phase("charging", (90, 240), 17.0, 0.4))),
     "anaesthesia": Pattern(0.8, (
         Phase("in_use", (500, 1500), 142.0, 4.0, (5, 0.4, 30.0)), Phase("standby", (90, 240), 61.0, 1.0))),
     "electrosurgical": Pattern(0.7, (

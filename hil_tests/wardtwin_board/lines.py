@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import struct
 from collections.abc import Callable
@@ -26,6 +25,11 @@ class Line:
         self.far.setblocking(self.blocking)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self.near, self._readable)
+
+    def drain(self) -> None:
+        """Take what is still in the line of a process that has ended."""
+        if self.near.fileno() >= 0:
+            self._readable()
 
     def _readable(self) -> None:
         try:
@@ -142,7 +146,7 @@ class I2cLine(Line):
 class ControlLine(Line):
     """Messages of one letter and a number; see `micropython/_emulator.py`. `told`: called with (letter, number, more)."""
 
-    _MORE = {b"U": 7}
+    _UART_SETTINGS_BYTES = 7
 
     def __init__(self, told: Callable[[bytes, int, bytes], None], gone: Callable[[], None]) -> None:
         super().__init__()
@@ -154,7 +158,7 @@ class ControlLine(Line):
         self._buffer += data
         while len(self._buffer) >= 5:
             letter = self._buffer[:1]
-            end = 5 + self._MORE.get(letter, 0)
+            end = 5 + (self._UART_SETTINGS_BYTES if letter == b"U" else 0)
             if len(self._buffer) < end:
                 return
             number = struct.unpack_from("<I", self._buffer, 1)[0]
@@ -179,8 +183,3 @@ class ConsoleLine(Line):
 
     def received(self, data: bytes) -> None:
         self._said(data)
-
-
-def close_descriptor(descriptor: int) -> None:
-    with contextlib.suppress(OSError):
-        os.close(descriptor)

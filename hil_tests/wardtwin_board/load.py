@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+
 from wardtwin_wire import frame, keys, topics
 from wardtwin_wire.errors import WireError
 

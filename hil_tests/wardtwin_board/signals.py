@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 NOMINAL_V = 230.0
 NOMINAL_HZ = 50.0
@@ -78,6 +79,9 @@ def jitter(seed: int, n: int) -> float:
     return (total / 0xFFFFFFFF - 1.5) * 2.0
 
 
+Series = npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Recording:
     """Watts, and where the file has them volts, amperes and power factor, at given seconds from the recording's start.
@@ -85,11 +89,11 @@ class Recording:
     Between two rows the earlier holds; after the last, and in gaps longer than `gap_s`, nothing is drawn.
     """
 
-    time_s: np.ndarray
-    active_power_w: np.ndarray
-    voltage_v: np.ndarray | None = None
-    current_a: np.ndarray | None = None
-    power_factor: np.ndarray | None = None
+    time_s: Series
+    active_power_w: Series
+    voltage_v: Series | None = None
+    current_a: Series | None = None
+    power_factor: Series | None = None
     gap_s: float = 120.0
 
     @property
@@ -121,13 +125,14 @@ def read_recording(path: Path, unit: str | None = None) -> Recording:
         rows = list(csv.DictReader(file))
     if not rows or not {"time_s", "active_power_w"} <= rows[0].keys():
         raise ValueError(f"{path}: a recording's first line is time_s,active_power_w[,voltage_v,current_a,power_factor]")
-    columns = {
-        name: np.array([float(row[name]) for row in rows])
-        for name in ("time_s", "active_power_w", "voltage_v", "current_a", "power_factor")
-        if name in rows[0]
-    }
-    columns["time_s"] = columns["time_s"] - columns["time_s"][0]
-    return Recording(**columns)
+
+    def column(name: str) -> Series | None:
+        return np.array([float(row[name]) for row in rows]) if name in rows[0] else None
+
+    time_s, active_power_w = column("time_s"), column("active_power_w")
+    assert time_s is not None
+    assert active_power_w is not None
+    return Recording(time_s - time_s[0], active_power_w, column("voltage_v"), column("current_a"), column("power_factor"))
 
 
 def _read_npz(path: Path, unit: str | None) -> Recording:

@@ -11,7 +11,7 @@ class I2cChip(ABC):
     def __init__(self) -> None:
         self.fault = Fault.NONE
 
-    def power_up(self, now_s: float) -> None:
+    def power_up(self, now_s: float) -> None:  # noqa: B027  # most chips forget nothing that matters
         """The board's supply came."""
 
     @abstractmethod

@@ -28,7 +28,7 @@ class UartChip(ABC):
         self.fault = Fault.NONE
         self._chance = random.Random(seed)
 
-    def power_up(self, now_s: float) -> None:
+    def power_up(self, now_s: float) -> None:  # noqa: B027  # most chips forget nothing that matters
         """The board's supply came: counters and modes are as after a reset."""
 
     def receive(self, data: bytes, now_s: float) -> bytes:

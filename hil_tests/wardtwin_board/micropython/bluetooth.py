@@ -3,10 +3,11 @@
 As on the chip, what the interrupt handler is given lives only as long as the call.
 """
 
-import _emulator
 import binascii
 import struct
 import time
+
+import _emulator
 
 _IRQ_SCAN_RESULT = 5
 _IRQ_SCAN_DONE = 6
@@ -98,7 +99,7 @@ class BLE:
             return
         commands = [(_SET_SCAN_ENABLE, b"\x00\x00")] if self._scanning else []
         scan = struct.pack("<BHHBB", 1 if active else 0, interval_us // 625, window_us // 625, 0, 0)
-        self._commands(commands + [(_SET_SCAN_PARAMETERS, scan), (_SET_SCAN_ENABLE, b"\x01\x00")])
+        self._commands(commands + [(_SET_SCAN_PARAMETERS, scan), (_SET_SCAN_ENABLE, b"\x01\x00")])  # noqa: RUF005
         self._scanning = True
         self._scan_ends_ms = time.ticks_add(time.ticks_ms(), duration_ms) if duration_ms else None
         if self._expire not in _emulator.timers:

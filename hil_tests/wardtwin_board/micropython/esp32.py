@@ -1,8 +1,9 @@
 """`esp32` of an emulated board: NVS that keeps what was committed, and a data partition that behaves as NOR flash."""
 
-import _emulator
 import json
 import os
+
+import _emulator
 
 _NVS_FILE = "nvs.json"
 _BLOCK_BYTES = 4096

@@ -3,10 +3,11 @@
 Not here, and so an AttributeError: SPI, I2S, PWM, Timer, touch, DAC.
 """
 
-import _emulator
 import binascii
 import struct
 import time
+
+import _emulator
 
 PWRON_RESET = 1
 HARD_RESET = 2

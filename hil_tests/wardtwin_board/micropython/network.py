@@ -1,8 +1,9 @@
 """`network` of an emulated ESP32: a station that joins the bench's access point. The bench takes the link away and gives it back."""
 
-import _emulator
 import binascii
 import time
+
+import _emulator
 
 STA_IF = 0
 AP_IF = 1
@@ -81,7 +82,7 @@ class WLAN:
             return -58
         _emulator.pump()
         if self._status == STAT_CONNECTING and time.ticks_diff(time.ticks_ms(), self._since_ms) >= _JOIN_MS:
-            ssid, password = (_emulator.setting("EMU_WIFI", "\t").split("\t") + [""])[:2]
+            ssid, password = _emulator.setting("EMU_WIFI", "\t").split("\t")
             if not _emulator.state["link"] or self._credentials[0] != ssid:
                 self._status = STAT_NO_AP_FOUND
             elif self._credentials[1] != password:

@@ -1,10 +1,11 @@
 """MicroPython's `select.poll` with time-outs on the scaled clock; while it waits, the lines of radio and board are served."""
 
-import _emulator
 import time as _time
+
+import _emulator
 import uselect as _real
 import utime as _realtime
-from uselect import POLLERR, POLLHUP, POLLIN, POLLOUT
+from uselect import POLLERR, POLLHUP, POLLIN, POLLOUT  # noqa: F401
 
 
 class poll:

@@ -7,7 +7,7 @@ the interpreter's ticks, and these must never lie in our future. (An ESP32's beg
 
 import _emulator
 import utime as _real
-from utime import ticks_add, ticks_diff
+from utime import ticks_add, ticks_diff  # noqa: F401
 
 _EPOCH_2000 = 946684800
 _TICKS_MASK = ticks_add(0, -1)
@@ -55,7 +55,7 @@ localtime = gmtime
 
 
 def mktime(parts):
-    return _real.mktime(tuple(parts[:8]) + (0,)) - _EPOCH_2000
+    return _real.mktime(tuple(parts[:8]) + (0,)) - _EPOCH_2000  # noqa: RUF005
 
 
 def real_us(scaled_us):
