@@ -113,9 +113,9 @@ class Watch:
         self.alarm_id = None
         return row
 
-    def row(self, value: float) -> dict[str, Any] | None:
-        """The standing alarm as a row, for the page."""
-        return self._row(value, None) if self.alarm_id else None
+    def row(self) -> dict[str, Any] | None:
+        """The standing alarm with the value that raised it, for the page."""
+        return self._row(self.worst, None) if self.alarm_id else None
 
     def _row(self, value: float, cleared_at: float | None) -> dict[str, Any]:
         limit = self.limit

@@ -32,8 +32,8 @@ class ClockState(StrEnum):
 class Clock:
     """Turns readings of the monotonic clock into stamps, so that a step of the system's time never tears a series.
 
-    floor: UTC seconds that must have passed (the newest stamp in the store). confirmed: asks the time service, None when there
-    is none. wait_s: after this long an unconfirmed but plausible time is used, and said to be unconfirmed.
+    floor: UTC seconds that have passed if the clock is right (the newest stamp in the store).
+    confirmed: asks the time service, None when there is none. wait_s: after this long an unconfirmed but plausible time is used, and said to be unconfirmed.
     """
 
     speed = 1.0
@@ -89,9 +89,11 @@ class Clock:
         return Correction(SYNCHRONISED, step, self._anchor) if abs(step) > _SLEW_LIMIT_S else None
 
     def _judge(self) -> ClockState:
-        if self._system() < self._floor:
+        system = self._system()
+        if system < BUILD_DATE:
             return ClockState.UNSYNCHRONISED
-        if self._confirmed() is not False:
+        confirmed = self._confirmed()
+        if confirmed or (confirmed is None and system >= self._floor):
             return ClockState.SYNCHRONISED
         waited = self._monotonic() - self._started >= self._wait_s
         return ClockState.UNCONFIRMED if waited else ClockState.UNSYNCHRONISED

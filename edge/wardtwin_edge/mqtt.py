@@ -181,4 +181,4 @@ class MqttLink(threading.Thread):
 
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         token = (self._connection, message.mid, message.qos)
-        self._batch.append(Arrival(self, message.payload, time.monotonic(), token))
+        self._batch.append(Arrival(self, bytes(message.payload), time.monotonic(), token))

@@ -93,6 +93,7 @@ class Pipeline:
         self._store = store
         self._clock = clock
         self._started_s = monotonic_s
+        self.speed = clock.speed
         self.roster = roster
         self.timeline = Timeline()
         self.locator: Locator = NearestBeacon()
@@ -289,11 +290,13 @@ class Pipeline:
 
     def _set_aside(self, odd: Undecodable, arrival: Arrival, changes: Changes, acks: list[tuple[Source, Tag, int, int]]) -> None:
         transport = arrival.source.transport
-        self.rejected[transport.value, f"undecodable_{odd.reason}"] += 1
         if odd.boot_id:
             acks.append((arrival.source, odd.tag, odd.boot_id, odd.sequence))
+            if not self._store.is_new(odd.tag.tag_id, odd.boot_id, odd.sequence):
+                return
         else:
             self._counters[odd.tag.tag_id] = changes.ble_counters[odd.tag.tag_id] = odd.sequence
+        self.rejected[transport.value, f"undecodable_{odd.reason}"] += 1
         at = self._clock.at(arrival.received_s)
         changes.quarantine.append((at, transport.value, odd.tag.tag_id, odd.boot_id, odd.sequence, odd.reason, odd.payload))
 

@@ -18,11 +18,13 @@ import httpx
 import msgspec
 import zstandard
 
+from wardtwin_edge import outbox
 from wardtwin_edge.clock import Clock
 from wardtwin_edge.committer import Committer
 from wardtwin_edge.config import Cloud
+from wardtwin_edge.database import connect, counters
 from wardtwin_edge.errors import StoreError
-from wardtwin_edge.store import Store, connect
+from wardtwin_edge.store import Store
 from wardtwin_sync import batch as sync
 from wardtwin_sync.batch import CONTENT_TYPE, HASH_HEADER, MAX_ROWS, Ack, Batch, BatchKind, Command, StorageClass
 from wardtwin_sync.errors import SyncError
@@ -58,7 +60,7 @@ class Uplink:
         self._committer = committer
         self._clock = clock
         self._urgent = asyncio.Event()
-        self._reader: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._failures = 0
         self.state = "no cloud configured" if not config.url else "not yet reached"
@@ -108,10 +110,10 @@ class Uplink:
         try:
             while True:
                 made = await self._make(ORDER if raw else URGENT)
-                waiting = await asyncio.to_thread(self._store.batches_to_send, 8, self._reader)
+                waiting = await asyncio.to_thread(outbox.batches_to_send, self._reader, 8)
                 if not waiting:
                     return None
-                for sequence, _, digest, blob, rows in waiting:
+                for sequence, digest, blob, rows in waiting:
                     wait = await self._deliver(client, sequence, digest, blob, rows)
                     if wait is not None:
                         return wait
@@ -129,7 +131,7 @@ class Uplink:
     async def _make(self, kinds: tuple[BatchKind, ...]) -> int:
         """Turn what waits into persisted batches, one a kind at most; not while older ones still wait to be sent."""
         made = 0
-        held = await asyncio.to_thread(self._held)
+        held = await asyncio.to_thread(outbox.kinds_waiting, self._reader)
         for kind in kinds:
             if kind in held:
                 continue
@@ -139,30 +141,26 @@ class Uplink:
                 made += 1
         return made
 
-    def _held(self) -> set[BatchKind]:
-        assert self._reader is not None
-        return {BatchKind(row[1]) for row in self._store.batches_to_send(1000, self._reader)}
-
     def _build(self, kind: BatchKind) -> Callable[[], None] | None:
         """Return the job that persists the next batch of `kind`. A job is done before the next is built, so sequences do not collide."""
         store, reader = self._store, self._reader
         if kind is BatchKind.READINGS:
-            found = store.readings_to_send(MAX_ROWS, reader)
+            found = outbox.readings_to_send(reader, MAX_ROWS)
             row_ids = [row[0] for row in found]
             columns = _reading_columns(found)
         else:
-            rest = store.outbox_to_send(kind, MAX_ROWS, reader)
-            row_ids = [row[0] for row in rest]
-            columns = sync.columns_of([msgspec.json.decode(row[1]) for row in rest], kind)
+            rest = outbox.rows_to_send(reader, kind, MAX_ROWS)
+            row_ids = [row_id for row_id, _ in rest]
+            columns = sync.columns_of([row for _, row in rest], kind)
         if not row_ids:
             return None
-        counters = store.counters(reader)
-        dropped = {storage_class: counters[name] for name, storage_class in _DROPPED.items() if name in counters}
-        sequence = store.next_batch_sequence(reader)
+        counted = counters(reader)
+        dropped = {storage_class: counted[name] for name, storage_class in _DROPPED.items() if name in counted}
+        sequence = outbox.next_sequence(reader)
         now = self._clock.now()
         raw = sync.encode(Batch(sync.SCHEMA, self._gateway_id, store.epoch, sequence, kind, now, columns, dropped))
         digest, blob = sync.digest(raw), self._compressor.compress(raw)
-        return lambda: store.keep_batch(sequence, kind, row_ids, digest, now, blob)
+        return lambda: outbox.keep_batch(store.db, sequence, kind, row_ids, digest, now, blob)
 
     # -- sending
 
@@ -174,15 +172,15 @@ class Uplink:
             self.acked_batches += 1
             self.acked_rows += rows
             self.last_ack_at = self._clock.now()
-            counters = {"cloud_quarantined": 1} if outcome.note == "quarantined" else None
-            await asyncio.wrap_future(self._committer.submit(lambda: self._store.forget_batch(sequence, counters)))
+            counted = {"cloud_quarantined": 1} if outcome.note == "quarantined" else None
+            await asyncio.wrap_future(self._committer.submit(lambda: outbox.forget_batch(self._store.db, sequence, counted)))
             for command in outcome.commands:
                 self.on_command(command)
             return None
         if outcome.kind == "refused":
             self.state = f"the cloud refused batch {sequence}: {outcome.note}"
             _log.error("%s; it is kept aside", self.state)
-            await asyncio.wrap_future(self._committer.submit(lambda: self._store.refuse_batch(sequence, outcome.note)))
+            await asyncio.wrap_future(self._committer.submit(lambda: outbox.refuse_batch(self._store.db, sequence, outcome.note)))
             return None
         self._failures += 1
         self.is_reached = False
@@ -243,7 +241,7 @@ def back_off_s(failures: int, asked_s: float | None, chance: float) -> float:
     """Full jitter over a doubling ceiling, so that a ward's gateways do not come back all at once; never less than was asked for."""
     low, high = _BACK_OFF_S
     ceiling = min(high, low * 2 ** min(failures, 10))
-    return (asked_s or 0.0) + low / 2 + chance * ceiling
+    return (asked_s or 0.0) + low / 2 + float(chance * ceiling)
 
 
 def _reading_columns(found: list[tuple[Any, ...]]) -> dict[str, list[Any]]:

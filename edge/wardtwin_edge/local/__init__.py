@@ -1,0 +1,1 @@
+"""What the installer sees: page, metrics, status."""
