@@ -21,6 +21,7 @@ CARD = "card.json"
 SETTINGS = "settings.json"
 IMAGE = "vfs.bin"
 RECEIPT = "flashed.json"
+NVS = "nvs.bin"
 PASSWORD_LINE = "mosquitto.passwd"
 
 
@@ -94,6 +95,17 @@ class BenchFolder:
     def flashed(self, card: TagCard, firmware: str) -> None:
         receipt = {"tag_id": card.binding.tag_id, "key_sha256": _fingerprint(card), "firmware": firmware, "at": round(time.time())}
         write_secret(self.path / RECEIPT, json.dumps(receipt).encode())
+        (self.path / NVS).unlink(missing_ok=True)
+
+    def save_nvs(self, content: bytes) -> None:
+        """Keep the chip's counters while its flash is erased: should the cable come off then, the next flash puts them back."""
+        write_secret(self.path / NVS, content)
+
+    def saved_nvs(self) -> bytes | None:
+        try:
+            return (self.path / NVS).read_bytes()
+        except FileNotFoundError:
+            return None
 
 
 def write_secret(path: Path, content: bytes) -> None:

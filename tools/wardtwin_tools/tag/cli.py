@@ -180,7 +180,10 @@ def flash(
         else:
             if not port:
                 raise SettingsError("which port is the chip on?", "Give --port, e.g. /dev/ttyUSB0; or --dry-run to write nothing.")
-            chip, seconds = _write(console, job, EspPort(port, baud=baud), erase=erase)
+            esp_port = EspPort(port, baud=baud)
+            chip, seconds = _write(console, job, esp_port, erase=erase)
+            if esp_port.slowed:
+                console.print("The fast transfer broke and went through slowly: a shorter cable, or no hub, would help.")
             result |= {"chip": chip.name, "flash_bytes": chip.flash_bytes, "seconds": round(seconds, 1), "verified": True}
             console.print(f"Flashed and verified {job.card.binding.tag_id} in {seconds:.1f} s.")
             console.print("It starts by itself; the gateway's page shows it within a minute.")

@@ -23,6 +23,7 @@ from wardtwin_tools.tag.errors import ChipError, FlashError, PortError
 
 CHIP = "ESP32"
 DEFAULT_BAUD = 460_800
+SAFE_BAUD = 115_200
 CONNECT_LIMIT_S = 25.0
 """For the whole of a short command: three attempts with resets take about ten on a real board."""
 QUIET_LIMIT_S = 90.0
@@ -31,8 +32,9 @@ QUIET_LIMIT_S = 90.0
 _BOOT_ADVICE = (
     "Hold the board's BOOT button, tap EN (reset), let BOOT go and try again; check that the USB cable carries data, not power alone."
 )
+_AGAIN = "Flash the tag again, with a shorter cable and without a hub; what is on the chip now may not start."
 _PROGRESS = re.compile(r"(?:Writing at|Reading from) 0x[0-9a-f]+ .*?([\d.]+)%")
-_BEGINS = re.compile(r"Writing '.*' at 0x([0-9a-f]+)")
+_REGION = re.compile(r"(?:Writing '.*'|Wrote \d+ bytes.*?) at 0x([0-9a-f]+)")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,10 @@ class Chip:
 
 
 class EspPort:
-    """`command` runs esptool (an argument for the tests)."""
+    """`command` runs esptool (an argument for the tests).
+
+    `slowed`: a transfer broke and went through at SAFE_BAUD; a shorter cable would help.
+    """
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class EspPort:
         self._connect_limit_s = connect_limit_s
         self._quiet_limit_s = quiet_limit_s
         self._command = tuple(command)
+        self.slowed = False
 
     def identify(self) -> Chip:
         """Ask the chip what it is. Raise PortError, or ChipError when it is silent or not an ESP32."""
@@ -78,8 +84,11 @@ class EspPort:
     def read(self, offset: int, size: int) -> bytes:
         with tempfile.TemporaryDirectory(prefix="wardtwin-") as folder:
             target = Path(folder, "read.bin")
-            self._drain(["--chip", CHIP.lower(), "--baud", str(self._baud), "read-flash", hex(offset), hex(size), str(target)])
-            return target.read_bytes()
+            self._transfer(["read-flash", hex(offset), hex(size), str(target)], lambda line: None)
+            content = target.read_bytes()
+        if len(content) != size:
+            raise FlashError(f"{len(content):,} of {size:,} bytes were read", _AGAIN)
+        return content
 
     def write(
         self,
@@ -93,28 +102,41 @@ class EspPort:
         The bootloader's header gets 4 MB as its flash size: with the 2 MB some images carry, it would refuse the tag's table.
         """
         with tempfile.TemporaryDirectory(prefix="wardtwin-") as folder:  # 0700: the filesystem holds the key
-            arguments = ["--chip", CHIP.lower(), "--baud", str(self._baud), "write-flash", "--flash-size", "4MB"]
+            arguments = ["write-flash", "--flash-size", "4MB"]
             arguments += ["--erase-all"] if erase_all else []
             for offset, content in regions:
                 path = Path(folder, f"{offset:#08x}.bin")
                 path.write_bytes(content)
                 arguments += [hex(offset), str(path)]
             sizes = {offset: len(content) for offset, content in regions}
-            at, verified = 0, 0
-            for line in self._run(arguments, quiet_s=self._quiet_limit_s):
-                if begins := _BEGINS.search(line):
-                    at = int(begins[1], 16)
+            at = regions[0][0]  # of a single region esptool does not say that it begins
+            verified: set[int] = set()
+
+            def said(line: str) -> None:
+                nonlocal at
+                if region := _REGION.search(line):
+                    at = int(region[1], 16)
                 elif moves := _PROGRESS.search(line):
                     progress(at, int(sizes.get(at, 0) * float(moves[1]) / 100))
                 elif "Hash of data verified" in line:
-                    verified += 1
+                    verified.add(at)
                     progress(at, sizes.get(at, 0))
-            if verified != len(regions):
-                raise FlashError(f"{verified} of {len(regions)} regions were verified", "Flash the tag again.")
 
-    def _drain(self, arguments: list[str]) -> None:
-        for _ in self._run(arguments, quiet_s=self._quiet_limit_s):
-            pass
+            self._transfer(arguments, said)
+            if verified != sizes.keys():
+                raise FlashError(f"{len(verified)} of {len(regions)} regions were verified", _AGAIN)
+
+    def _transfer(self, arguments: list[str], said: Callable[[str], None]) -> None:
+        """Run a long command, and once more slowly if it breaks: long cables and cheap adapters lose bytes at speed."""
+        for baud in (SAFE_BAUD,) if self.slowed else (self._baud, SAFE_BAUD):
+            try:
+                for line in self._run(["--chip", CHIP.lower(), "--baud", str(baud), *arguments], quiet_s=self._quiet_limit_s):
+                    said(line)
+                return
+            except FlashError:
+                if baud <= SAFE_BAUD:
+                    raise
+                self.slowed = True
 
     def _run(self, arguments: list[str], *, total_s: float | None = None, quiet_s: float | None = None) -> Iterator[str]:
         """Yield esptool's lines as they come; raise what its end means."""

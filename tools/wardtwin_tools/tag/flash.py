@@ -61,9 +61,11 @@ def run(
             "Use a module with 4 MB of flash, e.g. ESP32-WROOM-32.",
         )
     regions = [(region.offset, region.content) for region in job.regions]
-    if erase:
-        nvs = partition_table.partition("nvs")
-        regions.append((nvs.offset, port.read(nvs.offset, nvs.size)))
+    nvs = partition_table.partition("nvs")
+    if erase and job.folder.saved_nvs() is None:
+        job.folder.save_nvs(port.read(nvs.offset, nvs.size))
+    if (counters := job.folder.saved_nvs()) is not None:  # also after an erase that was cut off
+        regions.append((nvs.offset, counters))
     port.write(sorted(regions), erase_all=erase, progress=progress)
     job.folder.flashed(job.card, job.firmware)
     return chip, time.monotonic() - started

@@ -57,7 +57,16 @@ def _post(url: str, token: str, body: bytes, client: httpx.Client | None) -> Out
         return Outcome("unreachable", f"{url}: {error or type(error).__name__}")
     if answer.is_success:
         return Outcome("registered", url)
-    return Outcome("refused", f"{url} answered {answer.status_code} {answer.reason_phrase}: {answer.text[:200].strip()}")
+    return Outcome("refused", f"{url} answered {answer.status_code}: {_words(answer)}")
+
+
+def _words(answer: httpx.Response) -> str:
+    """Our own gateway and cloud say {"error", "advice"}; a proxy in between says anything."""
+    try:
+        said = answer.json()
+        return "; ".join(str(said[name]) for name in ("error", "advice") if said.get(name)) or answer.reason_phrase
+    except (ValueError, TypeError, AttributeError):
+        return answer.text[:200].strip() or answer.reason_phrase
 
 
 def _confidential(url: str) -> bool:

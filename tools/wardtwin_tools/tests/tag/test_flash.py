@@ -124,6 +124,44 @@ def test_an_esptool_that_hangs_is_ended_and_its_silence_told(tmp_path: Path) -> 
         os.kill(int(pid.read_text()), 0)
 
 
+def test_an_erase_that_is_cut_off_puts_the_boot_counter_back_with_the_next_flash(
+    made: provision.Made, vendor_file: Path, esp32: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = EspPort(esp32)
+    port.write([(NVS.offset, b"boot counter".ljust(64))])
+
+    def erased_and_unplugged(*_: object, **__: object) -> None:
+        raise FlashError("the cable came off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(port, "write", erased_and_unplugged)
+        with pytest.raises(FlashError, match="came off"):
+            flash.run(flash.prepare(card_of(made), vendor_file, wipe=True), port, erase=True)
+    port.write([(NVS.offset, b"\xff" * NVS.size)])
+
+    flash.run(flash.prepare(card_of(made), vendor_file), port)
+    assert port.read(NVS.offset, 12) == b"boot counter"
+    assert made.folder.saved_nvs() is None
+
+
+def test_a_transfer_that_breaks_is_tried_once_more_slowly(tmp_path: Path) -> None:
+    calls = tmp_path / "calls"
+    breaking = """echo "$@" >> CALLS; if [ $(wc -l < CALLS) = 1 ]; then echo "A fatal error: No more data"; exit 2; fi
+echo "Writing 'x' at 0x00001000..."; echo "Hash of data verified." """.replace("CALLS", str(calls))
+    port = EspPort("rfc2217://nowhere", command=("/bin/sh", "-c", breaking, "sh"))
+    port.write([(0x1000, b"x")])
+    assert port.slowed
+    first, second = calls.read_text().splitlines()
+    assert "--baud 460800" in first
+    assert "--baud 115200" in second
+
+
+def test_a_transfer_that_breaks_twice_is_told_with_esptool_s_words() -> None:
+    broken = ("/bin/sh", "-c", "echo 'A fatal error occurred: Packet content transfer stopped'; exit 2")
+    with pytest.raises(FlashError, match=r"ended with code 2: .*Packet content"):
+        EspPort("rfc2217://nowhere", command=broken).write([(0x1000, b"x")])
+
+
 def test_a_write_that_was_not_verified_is_no_success() -> None:
     with pytest.raises(FlashError, match="0 of 1 regions"):
         EspPort("rfc2217://nowhere", command=("/bin/echo", "Hash of nothing")).write([(0x1000, b"x")])

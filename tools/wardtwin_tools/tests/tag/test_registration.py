@@ -37,9 +37,19 @@ def test_the_gateway_gets_the_card_and_the_cloud_all_but_the_key(made: provision
     assert set(json.loads(to_cloud.content)) == {"schema", "binding", "device"}
 
 
+@pytest.mark.parametrize("body", [b"", b"[1]", b"null", b"<html>", b"{}", b"\xff"])
+def test_any_body_of_a_refusal_is_told_in_some_words(made: provision.Made, body: bytes) -> None:
+    refused = registration.with_gateway("http://localhost:1", "t", made.card, client=client(httpx.Response(502, content=body), []))
+    assert refused.status == "refused"
+    assert not refused.detail.endswith(": ")
+
+
 def test_a_no_is_refused_with_its_words_and_silence_is_unreachable(made: provision.Made) -> None:
     no = registration.with_gateway("http://localhost:1", "t", made.card, client=client(httpx.Response(401, text="token?"), []))
     assert (no.status, "401" in no.detail, "token?" in no.detail) == ("refused", True, True)
+    advised = httpx.Response(400, json={"error": "another tag sits on PUMP-07", "advice": "take it off first"})
+    no = registration.with_gateway("http://localhost:1", "t", made.card, client=client(advised, []))
+    assert no.detail.endswith("answered 400: another tag sits on PUMP-07; take it off first")
     for fault in (httpx.ConnectError("refused"), httpx.ReadTimeout("slow")):
         assert registration.with_gateway("http://[::1]:1", "t", made.card, client=client(fault, [])).status == "unreachable"
 
