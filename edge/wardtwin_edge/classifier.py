@@ -6,7 +6,8 @@ moment the level was first crossed: what was told late is still dated right.
 - In use begins when in-use power has been drawn for min_on_s, pauses of up to min_off_s bridged; it ends when the power has
   stayed below for more than min_off_s.
 - Otherwise the device is off or in standby, changing after standby_dwell_s.
-- No report for longer than silent_after_s: unknown since the last one. Out of unknown, the level after SETTLE_S counts.
+- No report for longer than silent_after_s: unknown since the last one. Out of unknown, the level counts that is there after SETTLE_S,
+  or SETTLE_IN_USE_S.
 """
 
 from typing import Any
@@ -17,6 +18,8 @@ from wardtwin_models.device_types import DeviceType
 from wardtwin_sync.states import DeviceState
 
 SETTLE_S = 3.0
+SETTLE_IN_USE_S = 30.0
+"""In-use power is believed after min_on_s as ever, but nobody waits longer than this for the first word on a device."""
 _OFF_BAND = 0.8
 """Standby is left for off below this share of off_below_w."""
 
@@ -107,7 +110,7 @@ class Classifier:
         if self._first_at is None:
             self._first_at = at
             self.moved = True
-        if at - self._first_at < SETTLE_S:
+        if at - self._first_at < (min(self._type.min_on_s, SETTLE_IN_USE_S) if self._drawing else SETTLE_S):
             return
         since, self._first_at = self._first_at, None
         self._to(DeviceState.IN_USE if self._drawing else self._rest(power_w), since, changes)
