@@ -47,7 +47,7 @@ async def settle(stack: Stack, quiet_s: float = 1.5, timeout_s: float = 60.0) ->
     while time.monotonic() < deadline:
         status = await stack.get_gateway()
         now: list[dict[str, Any]] = (await stack.get_cloud("/api/v1/sequences"))["sequences"]
-        if now != last or status["outbox"]["rows_waiting"]:
+        if now != last or any(status["outbox"].values()):
             last, still_since = now, time.monotonic()
         elif time.monotonic() - still_since >= quiet_s:
             break

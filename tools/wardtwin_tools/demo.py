@@ -50,7 +50,7 @@ async def run_demo(workdir: Path, *, headless: bool, seconds: float, port: int |
         with console.status("pulling the plugs and counting"):
             ward.pull_all_plugs()
             sequences = await settle(ward.stack)
-            rejected = (await ward.stack.get_gateway())["rejected"]
+            rejected = {f"{row['transport']}: {row['reason']}": row["count"] for row in (await ward.stack.get_gateway())["rejected"]}
         return _result(registry, ward, sequences, twin, rejected)
     finally:
         await ward.__aexit__(None, None, None)

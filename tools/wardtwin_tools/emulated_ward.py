@@ -40,6 +40,7 @@ class EmulatedWard:
         gateway_room_id: str | None = None,
         report_period_s: Callable[[TagBinding], float] | None = None,
     ) -> None:
+        workdir = workdir.resolve()
         empty(workdir)
         self._registry = registry
         self._rooms = registry.rooms()

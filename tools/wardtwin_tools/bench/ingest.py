@@ -68,7 +68,7 @@ async def ingest(messages: int) -> dict[str, Any]:
 
 async def _connected(stack: Stack) -> None:
     deadline = time.monotonic() + 15
-    while not (await stack.get_gateway())["mqtt"]["connected"]:
+    while not (await stack.get_gateway())["transports"]["mqtt"]["ok"]:
         if time.monotonic() > deadline:
             raise TimeoutError("the gateway did not reach the broker within 15 s")
         await asyncio.sleep(0.1)
@@ -84,7 +84,7 @@ async def _drain_with_gateway(stack: Stack, total: int) -> dict[str, float]:
     rss = 0
     while stored < total and time.monotonic() - began < 300:
         status = await stack.get_gateway()
-        now_stored = status["stored"]["mqtt"]
+        now_stored = status["commit"]["committed"]
         now = time.monotonic()
         if first == 0 and now_stored:
             # count from the first look at which something was there: the start-up is not part of the rate
