@@ -79,7 +79,7 @@ class Air(LocalLink):  # type: ignore[misc]  # bumble is not typed for us
         self._chance = random.Random(seed)
         self._positions: dict[Controller, Position] = {}
         self._gateways: set[Controller] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._shadows: dict[tuple[str, str], float] = {}
 
@@ -93,15 +93,17 @@ class Air(LocalLink):  # type: ignore[misc]  # bumble is not typed for us
     async def up(self) -> None:
         """Serve the gateway's adapter; on the same port again after `down`."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._gateway, "127.0.0.1", self.port)
+            self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
             self.port = int(self._server.sockets[0].getsockname()[1])
 
     async def down(self) -> None:
         """The gateway's adapter is gone: connections break, new ones are refused."""
         if self._server is not None:
             self._server.close()
-            for writer in list(self._writers):
-                writer.transport.abort()
+            for connection in self._connections:
+                connection.cancel()
+            if self._connections:
+                await asyncio.wait(self._connections)
             await self._server.wait_closed()
             self._server = None
 
@@ -142,25 +144,25 @@ class Air(LocalLink):  # type: ignore[misc]  # bumble is not typed for us
         mean = self.propagation.mean_dbm(at, to) + shadow
         return max(-127.0, min(20.0, mean + self._chance.gauss(0.0, self.propagation.fading_db)))
 
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = asyncio.get_running_loop().create_task(self._gateway(reader, writer))
+        self._connections.add(connection)
+        connection.add_done_callback(self._connections.discard)
+
     async def _gateway(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sink = _WriterSink(writer)
         controller = _controller(self, "gateway", "F0:F0:F0:F0:F0:F0", sink)
         self.join(controller, self.gateway_position)
         self._gateways.add(controller)
-        self._writers.add(writer)
         packets = _Packets(controller)
         try:
-            while data := await reader.read(65536):
-                packets.feed(data)
-        except OSError:
-            pass
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                while data := await reader.read(65536):
+                    packets.feed(data)
         finally:
             self._gateways.discard(controller)
-            self._writers.discard(writer)
             self.leave(controller)
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            writer.transport.abort()
 
 
 class Radio:

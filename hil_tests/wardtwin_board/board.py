@@ -286,7 +286,8 @@ class Board:
         elif letter == b"U" and number in self._uarts:
             self._uarts[number].settings = LineSettings(*struct.unpack("<IBBB", more))
         elif letter == b"T":
-            self._rtc_s, self._rtc_set_at_s = number, self._clock.now_s()
+            # signed: a clock may be set to before 2000
+            self._rtc_s, self._rtc_set_at_s = (number ^ 1 << 31) - (1 << 31), self._clock.now_s()
         elif letter == b"R":
             self._stop()
             self._boot_soon(ResetCause.SOFT)

@@ -135,7 +135,7 @@ class BLE:
         self._line.write(out)
         while len(self._replies) < len(commands):
             if not self._receive():
-                time.sleep_us(50)
+                time.real_sleep_us(50)
         if any(self._replies):
             raise OSError(22)
 

@@ -44,7 +44,7 @@ def set_rtc_us(us):
     """What machine.RTC().datetime(…) does. us: microseconds since 2000-01-01."""
     global _rtc_us
     _rtc_us = us - _elapsed_us()
-    _emulator.tell(b"T", us // 1000000)
+    _emulator.tell(b"T", us // 1000000 & 0xFFFFFFFF)
 
 
 def gmtime(seconds=None):
@@ -60,6 +60,9 @@ def mktime(parts):
 
 def real_us(scaled_us):
     return scaled_us * 1000 // _speed_milli
+
+
+real_sleep_us = _real.sleep_us
 
 
 def sleep_us(us):
