@@ -4,7 +4,7 @@ import asyncio
 
 import machine
 
-from wardtwin_node.node import SAMPLE_MS, Node
+from wardtwin_node.node import SAMPLE_MS, run
 from wardtwin_tag import bl0942, cse7766
 from wardtwin_tag.energy import EnergyCounter
 from wardtwin_tag.health import chip_restarted
@@ -69,9 +69,5 @@ async def read_sample(node, uart, decoder):
         await asyncio.sleep_ms(_READ_MS)
 
 
-def main():
-    node = Node("energy")
-    node.run(lambda: sample(node))
-
-
-main()
+if __name__ == "__main__":
+    run("energy", sample)

@@ -3,7 +3,7 @@
 import machine
 
 from wardtwin_node.chips import Chip
-from wardtwin_node.node import SAMPLE_MS, Node
+from wardtwin_node.node import SAMPLE_MS, run
 from wardtwin_tag import bme280, pms5003, scd41, sgp40
 from wardtwin_tag.bus import Bus
 from wardtwin_tag.window import EnvironmentWindow
@@ -92,9 +92,5 @@ async def sample(node):
         await node.every(SAMPLE_MS)
 
 
-def main():
-    node = Node("environment")
-    node.run(lambda: sample(node))
-
-
-main()
+if __name__ == "__main__":
+    run("environment", sample)

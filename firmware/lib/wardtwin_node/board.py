@@ -11,6 +11,8 @@ from wardtwin_tag.ram_queue import RamQueue
 
 _ECB = 1
 _YEAR_2024_S = 1_704_067_200
+_EPOCH_S = 946_684_800 if time.gmtime(0)[0] == 2000 else 0
+"""MicroPython on an ESP32 counts from 2000."""
 
 
 def encrypt_block(key):
@@ -48,11 +50,11 @@ def open_queue():
 
 def unix_s():
     """Seconds since 1970; before 2024 nobody has set the clock."""
-    return time.time() + (946_684_800 if time.gmtime(0)[0] == 2000 else 0)
+    return time.time() + _EPOCH_S
 
 
 def set_clock(at_unix_s):
-    year, month, day, hour, minute, second, _, _ = time.gmtime(at_unix_s - (946_684_800 if time.gmtime(0)[0] == 2000 else 0))
+    year, month, day, hour, minute, second = time.gmtime(at_unix_s - _EPOCH_S)[:6]
     machine.RTC().datetime((year, month, day, 0, hour, minute, second, 0))
 
 

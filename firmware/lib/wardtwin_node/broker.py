@@ -20,15 +20,15 @@ _CONNECT_MS = 60_000
 
 
 class Broker:
-    """run() keeps one session up: joins Wi-Fi, connects, drains `uplink`, hands acks to it, and begins again after any failure."""
+    """run() keeps one session up: joins Wi-Fi, connects, drains the node's uplink, hands acks to it, and begins again after any failure."""
 
-    def __init__(self, settings, tag_id, uplink, uptime, parts):
-        self._wifi = settings.wifi
-        self._settings = settings.broker
-        self._tag_id = tag_id
-        self._uplink = uplink
-        self._uptime = uptime
-        self._parts = parts
+    def __init__(self, node):
+        self._wifi = node.settings.wifi
+        self._settings = node.settings.broker
+        self._tag_id = node.tag_id
+        self._uplink = node.uplink
+        self._uptime = node.uptime
+        self._node = node
         self._lan = network.WLAN(network.STA_IF)
         self._backoff = Backoff(1_000, 60_000, random.random)
         self._tls = None
@@ -41,8 +41,7 @@ class Broker:
                 sock = await self._connect()
                 await self._session(self._secure(sock))
             except (OSError, ValueError, MqttError) as error:
-                self._parts.failed("broker" if self._lan.isconnected() else "wifi")
-                print("broker:", repr(error))  # noqa: T201
+                self._node.failed("broker" if self._lan.isconnected() else "wifi", error)
             if sock is not None:
                 sock.close()
             self._uplink.link_changed()
@@ -59,7 +58,7 @@ class Broker:
                 self._lan.disconnect()
                 raise OSError(errno.ETIMEDOUT)
             await asyncio.sleep_ms(_POLL_MS)
-        self._parts.works("wifi")
+        self._node.parts.works("wifi")
 
     async def _connect(self):
         """Return a connected socket that does not block."""
@@ -115,7 +114,7 @@ class Broker:
         client.subscribe(topics.down(tag), now_ms)
         self._uplink.link_changed()
         self._backoff.reset()
-        self._parts.works("broker")
+        self._node.parts.works("broker")
         while True:
             now_ms = self._uptime.now_ms()
             for _, payload in client.poll(now_ms):

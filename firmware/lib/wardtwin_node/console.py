@@ -7,8 +7,6 @@ import select
 import struct
 import sys
 
-import micropython
-
 from wardtwin_tag import FIRMWARE_VERSION
 from wardtwin_wire import serial
 
@@ -20,8 +18,6 @@ class Console:
     """poll() often. received: called with the body of each ACK."""
 
     def __init__(self, tag_id, kind, received):
-        # 0x03 is a byte like any other in a frame
-        micropython.kbd_intr(-1)
         self._hello = serial.encode(serial.HELLO, tag_id + struct.pack("<BH", kind, FIRMWARE_VERSION))
         self._received = received
         self._decoder = serial.Decoder()

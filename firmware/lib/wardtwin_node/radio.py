@@ -34,7 +34,7 @@ class Radio:
         self._ble.gap_advertise(self._interval_us, advert, connectable=False)
 
     def stop(self):
-        self._ble.gap_advertise(None)
+        self._ble.gap_advertise(None)  # pyright: ignore[reportArgumentType] (the manual says None)
 
     async def scan(self, window_ms, uptime):
         """Return [(address, median RSSI in dBm)] of the room beacons heard. Stop advertising before. Raise OSError if refused."""
@@ -45,7 +45,7 @@ class Radio:
             await asyncio.sleep_ms(_SCAN_POLL_MS)
         if self._scanning:
             self._scanning = False
-            self._ble.gap_scan(None)
+            self._ble.gap_scan(None)  # pyright: ignore[reportArgumentType]
         return self._sightings.take()
 
     def _irq(self, event, data):

@@ -30,7 +30,6 @@ class Bme280:
 
     def __init__(self, bus):
         self._bus = bus
-        self._calibration = None
 
     def setup(self):
         chip = self._bus.read_registers(_ID, 1)[0]

@@ -90,16 +90,13 @@ def _key(value, path, faults):
 
 
 class _Section:
-    """Check an object against a spec; with `optional` it may be absent and is None then."""
+    """Check an object against a spec; an absent one is all defaults."""
 
-    def __init__(self, spec, optional=False):
+    def __init__(self, spec):
         self.spec = spec
-        self.optional = optional
 
     def __call__(self, value, path, faults):
         if value is None:
-            if self.optional:
-                return None
             value = {}
         if not isinstance(value, dict):
             faults.append("%s: not an object" % (path or "settings.json"))
@@ -116,6 +113,13 @@ class _Section:
                 found.append(_join(path, name))
             elif isinstance(check, _Section):
                 check.unknown(value[name], _join(path, name), found)
+
+
+class _Optional(_Section):
+    """A section that may be absent, and is None then."""
+
+    def __call__(self, value, path, faults):
+        return None if value is None else _Section.__call__(self, value, path, faults)
 
 
 def _flag(default):
@@ -199,10 +203,10 @@ _ROOT = _Section(
         ),
         "sensors": _Section(
             {
-                "bme280": _Section(_i2c(0x76), optional=True),
-                "sgp40": _Section(_i2c(0x59), optional=True),
-                "pms5003": _Section({"uart": _uart(2, 19, 18)}, optional=True),
-                "gas": _Section(_GAS, optional=True),
+                "bme280": _Optional(_i2c(0x76)),
+                "sgp40": _Optional(_i2c(0x59)),
+                "pms5003": _Optional({"uart": _uart(2, 19, 18)}),
+                "gas": _Optional(_GAS),
             }
         ),
     }

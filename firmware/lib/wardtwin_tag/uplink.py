@@ -5,6 +5,7 @@ are under way; what is not acked in time goes out again, oldest first. The time-
 doubles while no ack comes, and the window halves, so that a gateway that is away is not flooded when it comes back.
 """
 
+from wardtwin_tag.ram_queue import RamQueue
 from wardtwin_wire import frame
 from wardtwin_wire.errors import WireError
 
@@ -29,7 +30,7 @@ class Uplink:
     """
 
     def __init__(self, queue, report_aead, ack_aead, tag_id, boot_id):
-        self._queue = queue
+        self.queue = queue
         self._report_aead = report_aead
         self._ack_aead = ack_aead
         self._tag_id = tag_id
@@ -44,19 +45,15 @@ class Uplink:
         self._clock = None
         self.rejected_acks = 0
 
-    @property
-    def queue(self):
-        return self._queue
-
     def report(self, kind, payload):
         """Seal `payload` as this boot's next frame and put it on flash."""
         self._sequence += 1
-        self._queue.append(frame.seal(self._report_aead, kind, self._tag_id, self._boot_id, self._sequence, payload))
+        self.queue.append(frame.seal(self._report_aead, kind, self._tag_id, self._boot_id, self._sequence, payload))
 
     def link_changed(self):
         """The link is new or gone: nothing is under way, all that waits is to be sent."""
         self._under_way = []
-        self._cursor = self._queue.START
+        self._cursor = self.queue.START
         self._window = 1
         self._resend_after_ms = RESEND_AFTER_MS
 
@@ -69,11 +66,11 @@ class Uplink:
                 return again
         if len(under_way) >= self._window:
             return None
-        found = self._queue.read(self._cursor)
+        found = self.queue.read(self._cursor)
         if found is None:
             return None
         position, data = found
-        self._cursor = self._queue.after(position, data)
+        self._cursor = self.queue.after(position, data)
         _, _, boot_id, sequence = frame.read_header(data)
         under_way.append(_Sent(boot_id, sequence, position, now_ms))
         return data
@@ -106,7 +103,7 @@ class Uplink:
             if not _covers(runs, sent):
                 left.append(sent)
                 continue
-            self._queue.release(sent.position)
+            self.queue.release(sent.position)
             released += 1
             if not sent.resent:
                 round_trip_ms = now_ms - sent.sent_at_ms
@@ -119,7 +116,7 @@ class Uplink:
 
     def _send_again(self, now_ms):
         sent = self._under_way.pop(0)
-        found = self._queue.read(sent.position)
+        found = self.queue.read(sent.position)
         if found is None or found[0] != sent.position:
             # dropped with its sector meanwhile
             return None
@@ -131,6 +128,28 @@ class Uplink:
         sent.sent_at_ms = now_ms
         self._under_way.append(sent)
         return found[1]
+
+
+class NoUplink:
+    """The uplink of a tag that only advertises: takes everything, sends and knows nothing."""
+
+    def __init__(self):
+        self.queue = RamQueue()
+
+    def report(self, kind, payload):
+        pass
+
+    def link_changed(self):
+        pass
+
+    def next_frame(self, now_ms):
+        return None
+
+    def acked(self, data, now_ms):
+        return 0
+
+    def unix_ms(self, now_ms):
+        return None
 
 
 def _covers(runs, sent):

@@ -201,7 +201,7 @@ def check_uplink_sends_again_what_is_not_acked_oldest_first_and_slower_each_time
             assert key == (5, 1)
             times.append(now_ms)
     gaps = [b - a for a, b in zip(times, times[1:])]
-    assert gaps[0] == RESEND_AFTER_MS and gaps[-1] == MAX_RESEND_AFTER_MS, gaps
+    assert (gaps[0], gaps[-1]) == (RESEND_AFTER_MS, MAX_RESEND_AFTER_MS), gaps
     assert uplink.queue.depth == 3
     uplink.acked(gateway.ack_of((5, 1, 1)), 800_000)
     assert drain(uplink, gateway, 800_000) == [(5, 2), (5, 3)]
