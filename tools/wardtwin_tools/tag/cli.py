@@ -129,7 +129,7 @@ def provision(
             outcomes[name] = register(door.url, tokens[name], made.card, allow_plain_http=allow_plain_http)
     card_file = made.folder.path / CARD
     missing = [outcome for outcome in outcomes.values() if outcome.status in ("unreachable", "refused")]
-    steps = _next_steps(made, outcomes)
+    steps = _next_steps(made, outcomes, port)
     bind_key = keys.bthome_bind_key(bytes.fromhex(made.card.key_hex)).hex() if show_bind_key else None
     _tell_made(console, made, outcomes, steps)
     if as_json:
@@ -228,14 +228,14 @@ def _wifi_password(wifi: ward_file.Wifi) -> str:
     return str(typer.prompt(f"Password of Wi-Fi {wifi.ssid}", hide_input=True, err=True))
 
 
-def _next_steps(made: provisioning.Made, outcomes: dict[str, registration.Outcome]) -> list[str]:
+def _next_steps(made: provisioning.Made, outcomes: dict[str, registration.Outcome], port: str) -> list[str]:
     card_file = made.folder.path / CARD
     steps = []
     if outcomes["gateway"].status != "registered":
         steps.append(f"on the gateway: wardtwin-edge tag add --config /etc/wardtwin/edge.toml {card_file.name}")
     if made.card.binding.transport == Transport.MQTT:
         steps.append(f"on the broker: append {made.folder.path / PASSWORD_LINE} to its password file and reload it")
-    steps.append(f"wardtwin tag flash --card {card_file} --image ESP32_GENERIC.bin --port /dev/ttyUSB0")
+    steps.append(f"wardtwin tag flash --card {card_file} --image ESP32_GENERIC.bin --port {port or '/dev/ttyUSB0'}")
     return steps
 
 
@@ -247,7 +247,9 @@ def _tell_made(console: Console, made: provisioning.Made, outcomes: dict[str, re
     console.print(f"  {made.folder.path}/  card, settings, image of {made.files} files (secret: keep it 0700)")
     for name, outcome in outcomes.items():
         if outcome.status != "not asked":
-            console.print(f"  {name}: {outcome.status}" + (f" ({outcome.detail})" if outcome.status != "registered" else ""))
+            console.print(
+                f"  {name}: {outcome.status}" + (f" ({outcome.detail})" if outcome.status != "registered" else ""), soft_wrap=True
+            )
     console.print("Next:")
     for step in steps:
         console.print(f"  {step}", soft_wrap=True)

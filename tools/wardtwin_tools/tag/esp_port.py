@@ -239,6 +239,4 @@ def _meaning(port: str, lines: Sequence[str], code: int) -> Exception:
     if "Failed to connect" in text or "No serial data received" in text:
         return ChipError(f"no ESP32 answers on {port}", _BOOT_ADVICE)
     last = next((line for line in reversed(lines) if "rror" in line), lines[-1] if lines else "no output")
-    return FlashError(
-        f"esptool ended with code {code}: {last.strip()}", "Flash the tag again; if it fails at the same place, use --baud 115200."
-    )
+    return FlashError(f"esptool ended with code {code}: {last.strip()}", _AGAIN)

@@ -32,20 +32,14 @@ def vendor_file(tmp_path: Path) -> Path:
 
 @contextmanager
 def _chip(folder: Path, chip: str) -> Iterator[str]:
+    """The path of a pty with a mock chip behind it, one session long.
+
+    The mock ends a session seconds after a flash, even in the middle of the next one, unless it is told to end with its
+    client; so it is told, and a client that never leaves is held here.
+    """
     where = folder / f"{chip}.port"
-    command = [
-        sys.executable,
-        "-m",
-        "esp32_mock_bootloader.cli",
-        "run",
-        "--pty",
-        "--port-file",
-        str(where),
-        "--chip",
-        chip,
-        "--timeout",
-        "240",
-    ]
+    command = [sys.executable, "-m", "esp32_mock_bootloader.cli", "run", "--pty", "--port-file", str(where), "--chip", chip]
+    command += ["--exit-on-disconnect", "--timeout", "240"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + 20
@@ -53,7 +47,12 @@ def _chip(folder: Path, chip: str) -> Iterator[str]:
                 assert process.poll() is None, "the mock bootloader did not start"
                 assert time.monotonic() < deadline, "the mock bootloader gave no port"
                 time.sleep(0.05)
-            yield where.read_text().strip()
+            port = where.read_text().strip()
+            held = os.open(port, os.O_RDWR | os.O_NOCTTY)
+            try:
+                yield port
+            finally:
+                os.close(held)
         finally:
             process.kill()
 

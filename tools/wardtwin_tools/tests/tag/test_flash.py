@@ -37,6 +37,7 @@ def test_a_flashed_chip_reads_back_what_was_planned(made: provision.Made, vendor
 
     assert (chip.name, chip.tag_id, chip.flash_bytes) == ("ESP32", MOCK_TAG_ID, 4 * 1024 * 1024)
     assert seconds < 60
+    assert not port.slowed
     assert seen == {region.offset: len(region.content) for region in job.regions}
     flashed = port.read(0, partition_table.FLASH_BYTES)
     for region in job.regions[1:]:
