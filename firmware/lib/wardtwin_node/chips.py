@@ -8,6 +8,7 @@ from wardtwin_tag.errors import SensorError
 
 _RETRY_MS = 2_000
 _MAX_RETRY_MS = 60_000
+_STALE_PERIODS = 3
 
 
 class Chip:
@@ -19,29 +20,41 @@ class Chip:
         self._driver = driver
         self._period_ms = period_ms
         self._due_at_ms = 0
+        self._values = {}
+        self._fresh_at_ms = 0
         self._ready = False
         self._backoff = Backoff(_RETRY_MS, _MAX_RETRY_MS, random.random)
 
     async def measure(self):
-        """Return field name -> number; {} when it is not due or failed. Never raises SensorError."""
+        """Return field name -> number: the last values until new ones are due, {} after a failure. Never raises SensorError."""
         now_ms = self._node.uptime.now_ms()
         if now_ms < self._due_at_ms:
-            return {}
+            return self._values
         self._due_at_ms = now_ms - now_ms % self._period_ms + self._period_ms
         try:
             if not self._ready:
                 await _last(self._driver.setup())
                 self._ready = True
-            values = await _last(self._driver.measure())
+                self._fresh_at_ms = self._node.uptime.now_ms()
+            self._keep(await _last(self._driver.measure()))
         except SensorError as error:
             # a chip that lost its supply needs its set-up again
             self._ready = False
+            self._values = {}
             self._due_at_ms = now_ms + self._backoff.next_ms()
             self._node.failed(self._part, error)
             return {}
         self._backoff.reset()
         self._node.parts.works(self._part)
-        return values
+        return self._values
+
+    def _keep(self, values):
+        now_ms = self._node.uptime.now_ms()
+        if values:
+            self._values = values
+            self._fresh_at_ms = now_ms
+        elif now_ms - self._fresh_at_ms > _STALE_PERIODS * self._period_ms:
+            raise SensorError("not_ready", "for %d ms" % (now_ms - self._fresh_at_ms))
 
 
 async def _last(steps):

@@ -205,7 +205,7 @@ _ROOT = _Section(
             {
                 "bme280": _Optional(_i2c(0x76)),
                 "sgp40": _Optional(_i2c(0x59)),
-                "pms5003": _Optional({"uart": _uart(2, 19, 18)}),
+                "pms5003": _Optional({"uart": _uart(2, 17, 16)}),
                 "gas": _Optional(_GAS),
             }
         ),
