@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from msgspec.structs import replace
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.table import Table
 
 from wardtwin_sync.registry import Device
@@ -192,7 +192,7 @@ def flash(
 
 
 def _write(console: Console, job: flashing.Job, port: EspPort, *, erase: bool) -> tuple[Any, float]:
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), DownloadColumn(binary_units=True))
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks = {r.offset: bars.add_task(r.label, total=len(r.content)) for r in job.regions}
 
