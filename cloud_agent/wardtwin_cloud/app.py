@@ -1,5 +1,6 @@
 """The ASGI application: routes, security headers, faults as answers."""
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,8 @@ from wardtwin_cloud.answers import problem
 from wardtwin_cloud.errors import RefusedError
 from wardtwin_cloud.web import pages
 from wardtwin_cloud.web.security import SecurityHeaders
+
+log = logging.getLogger("wardtwin.cloud")
 
 
 def create_app(make_agent: Callable[[], Agent], on_ready: Callable[[Agent], None] = lambda agent: None) -> Starlette:
@@ -33,7 +36,7 @@ def create_app(make_agent: Callable[[], Agent], on_ready: Callable[[Agent], None
     app = Starlette(
         routes=[*api.routes(), *pages.routes()],
         lifespan=lifespan,
-        exception_handlers={RefusedError: _refused, HTTPException: _http},
+        exception_handlers={RefusedError: _refused, HTTPException: _http, Exception: _failed},
     )
     app.add_middleware(SecurityHeaders)
     return app
@@ -42,6 +45,14 @@ def create_app(make_agent: Callable[[], Agent], on_ready: Callable[[Agent], None
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RefusedError)
     return problem(error.status, error.code, str(error))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A fault of ours. Starlette raises it again after the answer; it is logged here, with its place."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    if request.url.path.startswith("/api/"):
+        return problem(500, "internal", "this is a fault of the cloud agent; its log says more")
+    return pages.missing(request, 500)
 
 
 async def _http(request: Request, error: Exception) -> Response:

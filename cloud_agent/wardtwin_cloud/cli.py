@@ -1,5 +1,6 @@
 """The command `wardtwin-cloud`. Results go to stdout, everything else to stderr; `--json` ends stdout with one JSON line."""
 
+import logging
 import os
 import sys
 import time
@@ -81,6 +82,7 @@ def run(
     """Serve until SIGTERM or Ctrl-C."""
     from wardtwin_cloud.serve import serve
 
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with plain_errors():
         config = CloudConfig(data, host, port, stale_after_s=stale_after, gateway_silent_after_s=silent_after)
         notes.print(f"wardtwin cloud: http://{f'[{host}]' if ':' in host else host}:{port}  data in {data}")

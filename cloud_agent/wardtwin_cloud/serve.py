@@ -1,7 +1,6 @@
 """Run the agent: granian embedded in this process, so that there is one process to stop, and none is left after SIGKILL."""
 
 import asyncio
-import logging
 import signal
 import socket
 
@@ -14,8 +13,6 @@ from wardtwin_cloud.clock import Clock
 from wardtwin_cloud.config import CloudConfig
 from wardtwin_cloud.errors import ConfigError
 from wardtwin_cloud.store import open_store
-
-log = logging.getLogger("wardtwin.cloud")
 
 
 def serve(config: CloudConfig, clock: Clock) -> None:

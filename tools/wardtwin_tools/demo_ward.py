@@ -18,23 +18,23 @@ Rectangle = tuple[float, float, float, float]
 
 # room_id, name, kind, rectangle
 _WARD_3: tuple[tuple[str, str, str, Rectangle], ...] = (
-    ("3-01", "Intensive care 1", "intensive", (0.0, 0.0, 8.4, 5.6)),
-    ("3-02", "Intensive care 2", "intensive", (8.4, 0.0, 7.2, 5.6)),
-    ("3-03", "Patient room 3", "patient", (15.6, 0.0, 4.8, 5.6)),
-    ("3-04", "Patient room 4", "patient", (20.4, 0.0, 4.8, 5.6)),
-    ("3-nurses", "Nurses' station", "staff", (0.0, 7.8, 4.8, 3.2)),
-    ("3-store", "Equipment store", "store", (4.8, 7.8, 4.2, 3.2)),
-    ("3-lift", "Stairs and lift", "stairs", (9.0, 7.8, 3.6, 3.2)),
-    ("3-clean", "Clean utility", "store", (12.6, 7.8, 3.6, 3.2)),
-    ("3-staff", "Staff room", "staff", (16.2, 7.8, 5.0, 3.2)),
-    ("3-05", "Procedure room", "procedure", (0.0, 13.2, 9.6, 5.6)),
-    ("3-06", "Reprocessing", "reprocessing", (9.6, 13.2, 6.6, 5.6)),
-    ("3-07", "Laboratory", "laboratory", (16.2, 13.2, 5.4, 5.6)),
-    ("3-wc", "WC", "sanitary", (21.6, 13.2, 3.6, 5.6)),
+    ("3-01", "Intensive care 1", "intensive", (0.0, 0.0, 8.4, 6.6)),
+    ("3-02", "Intensive care 2", "intensive", (8.4, 0.0, 7.2, 6.6)),
+    ("3-03", "Patient room 3", "patient", (15.6, 0.0, 4.8, 6.6)),
+    ("3-04", "Patient room 4", "patient", (20.4, 0.0, 4.8, 6.6)),
+    ("3-nurses", "Nurses' station", "staff", (0.0, 8.8, 4.8, 3.0)),
+    ("3-store", "Equipment store", "store", (4.8, 8.8, 4.2, 3.0)),
+    ("3-lift", "Stairs and lift", "stairs", (9.0, 8.8, 3.6, 3.0)),
+    ("3-clean", "Clean utility", "store", (12.6, 8.8, 3.6, 3.0)),
+    ("3-staff", "Staff room", "staff", (16.2, 8.8, 5.0, 3.0)),
+    ("3-05", "Procedure room", "procedure", (0.0, 14.0, 9.6, 6.2)),
+    ("3-06", "Reprocessing", "reprocessing", (9.6, 14.0, 6.6, 6.2)),
+    ("3-07", "Laboratory", "laboratory", (16.2, 14.0, 5.4, 6.2)),
+    ("3-wc", "WC", "sanitary", (21.6, 14.0, 3.6, 6.2)),
 )
 # the corridor runs around three sides of the core
 _CORRIDOR_3 = (
-    (0.0, 5.6), (25.2, 5.6), (25.2, 13.2), (0.0, 13.2), (0.0, 11.0), (21.2, 11.0), (21.2, 7.8), (0.0, 7.8),
+    (0.0, 6.6), (25.2, 6.6), (25.2, 14.0), (0.0, 14.0), (0.0, 11.8), (21.2, 11.8), (21.2, 8.8), (0.0, 8.8),
 )  # fmt: skip
 
 _WARD_2: tuple[tuple[str, str, str, Rectangle], ...] = (
@@ -64,7 +64,7 @@ _DEVICES: tuple[tuple[str, str, str, str, Transport], ...] = (
     ("electrosurgical-1", "Electrosurgical unit 1", "electrosurgical", "3-05", Transport.BLE),
     ("autoclave-1", "Autoclave 1", "autoclave", "3-06", Transport.SERIAL),
     ("washer-1", "Washer-disinfector 1", "washer_disinfector", "3-06", Transport.SERIAL),
-    ("refrigerator-1", "Laboratory refrigerator 1", "lab_refrigerator", "3-07", Transport.SERIAL),
+    ("refrigerator-1", "Lab refrigerator 1", "lab_refrigerator", "3-07", Transport.SERIAL),
 )
 
 # room, transport of its environment tag

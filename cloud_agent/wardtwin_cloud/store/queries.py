@@ -52,6 +52,17 @@ FROM (
 
 SUMMARIES = "SELECT * FROM summaries WHERE subject = ? AND minute_start >= ? AND minute_start < ? ORDER BY minute_start, id LIMIT ?"
 
+SUMMARY_BUCKETS = """
+SELECT ? + ? * bucket AS bucket_start, samples, active_power_w, active_power_w_min, active_power_w_max FROM (
+    SELECT CAST((minute_start - ?) / ? AS INTEGER) AS bucket, sum(samples) AS samples,
+           sum(active_power_w * samples) / sum(samples) AS active_power_w,
+           min(coalesce(active_power_w_min, active_power_w)) AS active_power_w_min,
+           max(coalesce(active_power_w_max, active_power_w)) AS active_power_w_max
+    FROM summaries
+    WHERE subject = ? AND minute_start >= ? AND minute_start < ? AND active_power_w IS NOT NULL AND samples > 0
+    GROUP BY 1
+) AS buckets ORDER BY bucket_start"""
+
 SEQUENCES = """
 SELECT tag_id, boot_id, transport, count(*) AS count, count(DISTINCT sequence) AS "distinct",
        min(sequence) AS first, max(sequence) AS last

@@ -202,6 +202,9 @@ class SqliteStore:
     def summaries(self, subject: str, start: float, end: float, limit: int) -> list[Row]:
         return self._rows(queries.SUMMARIES, (subject, start, end, limit))
 
+    def summary_buckets(self, subject: str, start: float, end: float, bucket_s: float) -> list[Row]:
+        return self._rows(queries.SUMMARY_BUCKETS, (start, bucket_s, start, bucket_s, subject, start, end))
+
     def sequences(self, tag_id: str | None = None) -> list[Row]:
         counts = self._rows(queries.SEQUENCES, (tag_id, tag_id))
         gaps: dict[tuple[str, int, str], list[list[int]]] = {}

@@ -166,6 +166,12 @@ class Twin:
             gateway.last_refusal = code
             self._dirty_gateways.add(gateway_id)
 
+    def owner_of_tag(self, tag_id: str) -> tuple[str, str] | None:
+        """("device", id) or ("room", id) the tag is bound to."""
+        if tag_id in self._device_of_tag:
+            return "device", self._device_of_tag[tag_id].device.device_id
+        return ("room", self._room_of_tag[tag_id].room_id) if tag_id in self._room_of_tag else None
+
     # -- staleness
 
     def silent(self, gateway_id: str | None, now: float) -> bool:
