@@ -1,6 +1,7 @@
 """The firmware beyond this machine's Python: cross compiler, 32-bit MicroPython, another BTHome receiver, the board's types."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from wardtwin_tag import settings
 from wardtwin_tag.tests.test_checks import CHECKS, FIRMWARE, LIB, NAMES
 from wardtwin_wire import keys
 from wardtwin_wire.tests import goldens
@@ -122,3 +124,20 @@ def test_the_boards_types_hold_and_a_planted_error_is_caught(tmp_path):
     errors = pyright_errors(tmp_path / "pyrightconfig.json", stubs)
     assert {Path(item["file"]).name for item in errors} == {"planted.py"}, errors
     assert [item["range"]["start"]["line"] for item in errors] == [2, 3, 4, 5], errors
+
+
+def test_the_pin_table_and_the_drawings_show_the_defaults_of_the_settings():
+    docs = FIRMWARE.parent / "docs"
+    raw = {"schema": 1, "kind": "energy", "key": "00" * 16, "ward": "w", "transport": "ble"}
+    raw["sensors"] = {"bme280": {}, "sgp40": {}, "pms5003": {}, "gas": {}}
+    loaded = settings.load(json.dumps(raw))
+    rows = re.findall(r"^\| `((?:meter|sensors)\.[\w.]+)` \| GPIO(\d+) \|", (docs / "firmware.md").read_text(), re.M)
+    shown = {name: int(pin) for name, pin in rows}
+    pins = {f"meter.uart.{end}": loaded.meter["uart"][end] for end in ("tx", "rx")}
+    for name, section in loaded.sensors.items():
+        bus = "uart" if "uart" in section else "i2c"
+        pins |= {f"sensors.{name}.{bus}.{end}": pin for end, pin in section[bus].items() if end != "id"}
+    assert shown == pins
+    for kind, prefix in (("energy_tag", "meter"), ("environment_tag", "sensors")):
+        drawn = set(re.findall(r"GPIO(\d+)  UART|(?:SDA|SCL|TX|RX)  GPIO(\d+)", (docs / "wiring" / f"{kind}.svg").read_text()))
+        assert {int(a or b) for a, b in drawn} == {pin for name, pin in pins.items() if name.startswith(prefix)}
