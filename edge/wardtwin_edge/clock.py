@@ -33,7 +33,8 @@ class Clock:
     """Turns readings of the monotonic clock into stamps, so that a step of the system's time never tears a series.
 
     floor: UTC seconds that have passed if the clock is right (the newest stamp in the store).
-    confirmed: asks the time service, None when there is none. wait_s: after this long an unconfirmed but plausible time is used, and said to be unconfirmed.
+    confirmed: asks the time service, None when there is none.
+    wait_s: after this long an unconfirmed but plausible time is used, and said to be unconfirmed.
     """
 
     speed = 1.0

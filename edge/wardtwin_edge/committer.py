@@ -65,6 +65,11 @@ class Committer(threading.Thread):
         return self._arrivals.qsize() > MAX_WAITING
 
     @property
+    def is_busy(self) -> bool:
+        """Whether more has arrived than one commit takes."""
+        return self._arrivals.qsize() > 2
+
+    @property
     def waiting(self) -> int:
         return self._arrivals.qsize()
 

@@ -13,7 +13,7 @@ def connect(path: Path, *, writer: bool = False) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -8000")
+        connection.execute(f"PRAGMA cache_size = {-6000 if writer else -2000}")
         connection.execute("PRAGMA journal_size_limit = 8388608")
         if not writer:
             connection.execute("PRAGMA query_only = ON")

@@ -7,6 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import sdnotify
@@ -54,6 +55,8 @@ class Gateway:
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; return the exit code."""
         loop = asyncio.get_running_loop()
+        # few threads: each would keep memory of its own
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=2, thread_name_prefix="aside"))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ended.set)
 

@@ -6,11 +6,13 @@ Stamps (`measured_at`, `since`, `at`) are seconds on the time line `clock_line`:
 
 import sqlite3
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from sqlite_utils import Database
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
-def _first(db: Database) -> None:
+def _first(db: "Database") -> None:
     db["meta"].create({"key": str, "value": str}, pk="key")
     # the raw outbox: what is above the cursor in meta is not yet in a batch. `measures` is a JSON object
     db["readings"].create(
@@ -47,7 +49,7 @@ def _first(db: Database) -> None:
     db["counters"].create({"name": str, "value": int}, pk="name")
 
 
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_first,)
+MIGRATIONS: tuple[Callable[["Database"], None], ...] = (_first,)
 
 
 def migrate(connection: sqlite3.Connection) -> int:
@@ -55,6 +57,11 @@ def migrate(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise sqlite3.DatabaseError(f"the database has version {version}, this software knows {len(MIGRATIONS)}")
+    if version == len(MIGRATIONS):
+        return version
+    # only now: it brings numpy along where that is installed, a second and 20 MB that a gateway already up to date need not pay
+    from sqlite_utils import Database
+
     for number in range(version, len(MIGRATIONS)):
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -70,8 +70,8 @@ class Port(threading.Thread):
         self._unacked = 0
         self._released: deque[int] = deque()
         self.stopping = threading.Event()
-        self.failures = after.failures if after else 0
-        self.received = after.received if after else 0
+        self.failures: int = after.failures if after else 0
+        self.received: int = after.received if after else 0
         self.junk_bytes: int = after.junk_bytes if after else 0
         self.retry_at_s = 0.0
         self.is_open = False

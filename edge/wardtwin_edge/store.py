@@ -7,6 +7,7 @@ from is on the disk. A reading, the changes of state and alarms it caused and it
 import secrets
 import sqlite3
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,16 @@ ReadingRow = tuple[str, int, int, str, str, float, int, str]
 FILE_NAME = "gateway.db"
 QUARANTINE_ROWS = 1_000
 CHECKED_BYTES = 32 * 1024 * 1024
-_INSERT_READING = (
-    "INSERT INTO readings(tag_id, boot_id, sequence, kind, transport, measured_at, clock_line, measures) VALUES(?,?,?,?,?,?,?,?)"
-)
+_READING_COLUMNS = ("tag_id", "boot_id", "sequence", "kind", "transport", "measured_at", "clock_line", "measures")
+_CHUNKS = (64, 16, 4, 1)
+
+
+def _insert_readings(rows: int) -> str:
+    row = f"({','.join('?' * len(_READING_COLUMNS))})"
+    return f"INSERT INTO readings({', '.join(_READING_COLUMNS)}) VALUES {','.join([row] * rows)}"
+
+
+_INSERT_READINGS = [(rows, _insert_readings(rows)) for rows in _CHUNKS]
 
 
 @dataclass(slots=True)
@@ -131,7 +139,7 @@ class Store:
         db = self.db
         try:
             db.execute("BEGIN IMMEDIATE")
-            db.executemany(_INSERT_READING, changes.readings)
+            self._write_readings(changes.readings)
             self._write_derived(changes)
             db.execute("COMMIT")
         except sqlite3.Error as error:
@@ -143,6 +151,14 @@ class Store:
             key = (row[0], row[1])
             if row[2] > newest.get(key, 0):
                 newest[key] = row[2]
+
+    def _write_readings(self, rows: list[ReadingRow]) -> None:
+        """Many rows a statement: sqlite3 gives the interpreter away at every one, and a thread that reads takes it for a while."""
+        at = 0
+        for size, sql in _INSERT_READINGS:
+            while len(rows) - at >= size:
+                self.db.execute(sql, list(chain.from_iterable(rows[at : at + size])))
+                at += size
 
     def _write_derived(self, changes: Changes) -> None:
         db = self.db
