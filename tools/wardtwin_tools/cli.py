@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from wardtwin_tools.doctor import doctor
 from wardtwin_tools.errors import ToolError
 from wardtwin_tools.output import console, emit
-from wardtwin_tools.tag.cli import tag_app
 
 app = typer.Typer(
     help="wardtwin: know where your equipment is, whether it is in use, and what it needs.",
@@ -19,8 +19,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 bench_app = typer.Typer(help="Measure: ratios against ceilings taken in the same run.", no_args_is_help=True)
-app.add_typer(tag_app, name="tag")
 app.add_typer(bench_app, name="bench")
+app.command()(doctor)
+try:
+    from wardtwin_tools.tag.cli import tag_app
+except ModuleNotFoundError as missing:  # an installation without the tools extra still has doctor, which says so
+    console.print(f"wardtwin tag is not available: {missing.name} is not installed. pip install 'wardtwin\\[tools]'")
+else:
+    app.add_typer(tag_app, name="tag")
 
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout; everything else goes to stderr.")]
 

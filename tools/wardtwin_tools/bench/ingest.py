@@ -7,24 +7,21 @@ publisher is out of the picture. `durable` is the whole gateway: authenticate, d
 import asyncio
 import sqlite3
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import paho.mqtt.client as mqtt
 import psutil
 
 from wardtwin_board.broker import Mosquitto
-from wardtwin_board.load import LoadTag
+from wardtwin_board.drain import drain_with_paho, publish, subscribe_once
+from wardtwin_board.load import BrokerAccess, LoadTag
 from wardtwin_tools.bench.crash import load_registry
 from wardtwin_tools.output import console
 from wardtwin_tools.stack import GATEWAY_ID, BrokerSettings, Stack, card_of
 
 TAGS = 200
 COMMIT_ROWS = 150
-UP_FILTER = "wardtwin/1/+/up"
-PAHO_SESSION = "bench-paho"
 
 
 async def ingest(messages: int) -> dict[str, Any]:
@@ -35,6 +32,7 @@ async def ingest(messages: int) -> dict[str, Any]:
         workdir = Path(scratch)
         broker = Mosquitto(workdir / "broker", users={GATEWAY_ID: "gateway", "load": "load"}, tags={})
         await broker.start()
+        access = BrokerAccess(broker.host, broker.port, str(broker.ca_pem), "load", "load")
         stack = Stack(workdir, registry, cards, BrokerSettings(broker.host, broker.port, GATEWAY_ID, "gateway", broker.ca_pem))
         try:
             stack.prepare()
@@ -42,12 +40,12 @@ async def ingest(messages: int) -> dict[str, Any]:
             await stack.start()
             await _connected(stack)
             stack.gateway.stop()
-            _subscribe_once(broker)
+            subscribe_once(access)
             console.print(f"queueing {messages} sealed frames of {TAGS} tags at the broker")
             frames = [(tag.tag_id, tag.make(n)) for n in range(messages // TAGS) for tag in tags]
-            _publish(broker, frames)
+            publish(access, frames)
             console.print("draining with paho alone")
-            paho_per_s = _drain_with_paho(broker, len(frames))
+            paho_per_s = drain_with_paho(access, len(frames))
             console.print("committing with SQLite alone")
             sqlite_per_s = _sqlite_alone(workdir / "ceiling.db", frames)
             console.print("draining with the gateway")
@@ -100,66 +98,6 @@ async def _drain_with_gateway(stack: Stack, total: int) -> dict[str, float]:
         "cpu_us": (cpu.user + cpu.system - cpu_began.user - cpu_began.system) / max(stored - first, 1) * 1e6,
         "rss_mb": rss / 1e6,
     }
-
-
-def _client(broker: Mosquitto, client_id: str, clean: bool, user: str) -> mqtt.Client:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean, manual_ack=True)
-    client.tls_set(ca_certs=str(broker.ca_pem))
-    client.username_pw_set(user, {GATEWAY_ID: "gateway", "load": "load"}[user])
-    return client
-
-
-def _subscribe_once(broker: Mosquitto) -> None:
-    """Make the bench's own persistent session."""
-    done = threading.Event()
-    client = _client(broker, PAHO_SESSION, clean=False, user="load")
-    client.on_connect = lambda c, *_: c.subscribe(UP_FILTER, 1)
-    client.on_subscribe = lambda *_: done.set()
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    if not done.wait(10):
-        raise TimeoutError("the broker did not take the bench's subscription within 10 s")
-    client.disconnect()
-    client.loop_stop()
-
-
-def _publish(broker: Mosquitto, frames: list[tuple[str, bytes]]) -> None:
-    client = _client(broker, "bench-publisher", clean=True, user="load")
-    client.max_inflight_messages_set(1000)
-    client.max_queued_messages_set(0)
-    client.connect(broker.host, broker.port)
-    client.loop_start()
-    last = None
-    for tag_id, data in frames:
-        last = client.publish(f"wardtwin/1/{tag_id}/up", data, qos=1)
-    if last is not None:
-        last.wait_for_publish(120)
-    client.disconnect()
-    client.loop_stop()
-
-
-def _drain_with_paho(broker: Mosquitto, total: int) -> float:
-    """paho at its best: nothing done with a message but its ack."""
-    got = 0
-    times: list[float] = []
-
-    def on_message(client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage) -> None:
-        nonlocal got
-        got += 1
-        client.ack(message.mid, message.qos)
-        if got == 1 or got >= total:
-            times.append(time.monotonic())
-
-    client = _client(broker, PAHO_SESSION, clean=False, user="load")
-    client.on_message = on_message
-    client.connect(broker.host, broker.port)
-    deadline = time.monotonic() + 120
-    while got < total and time.monotonic() < deadline:
-        client.loop(0.1)
-    client.disconnect()
-    if got < total:
-        raise TimeoutError(f"paho alone got {got} of {total} messages within 120 s")
-    return (total - 1) / (times[1] - times[0])
 
 
 def _sqlite_alone(path: Path, frames: list[tuple[str, bytes]]) -> float:
