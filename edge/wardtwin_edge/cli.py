@@ -55,10 +55,12 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 
 @tag_app.command("add")
-def tag_add(card: Path, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Accept the tag of a card. A running gateway notices within two seconds."""
-    added = roster.Files(configs.read(config).data_dir).add_card(card.read_bytes())
-    typer.echo(f"{added.binding.tag_id} added")
+def tag_add(cards: list[Path], config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Accept the tags of these cards. A running gateway notices within two seconds."""
+    files = roster.Files(configs.read(config).data_dir)
+    for card in cards:
+        added = files.add_card(card.read_bytes())
+        typer.echo(f"{added.binding.tag_id} added")
 
 
 @tag_app.command("list")
