@@ -9,6 +9,8 @@ from wardtwin_tag.errors import SensorError
 _RETRY_MS = 2_000
 _MAX_RETRY_MS = 60_000
 _STALE_PERIODS = 3
+_FAILED_AFTER = 2
+"""One miss is noise, or a chip that is still starting up."""
 
 
 class Chip:
@@ -23,6 +25,7 @@ class Chip:
         self._values = {}
         self._fresh_at_ms = 0
         self._ready = False
+        self._misses = 0
         self._backoff = Backoff(_RETRY_MS, _MAX_RETRY_MS, random.random)
 
     async def measure(self):
@@ -36,23 +39,26 @@ class Chip:
                 await _last(self._driver.setup())
                 self._ready = True
                 self._fresh_at_ms = self._node.uptime.now_ms()
-            self._keep(await _last(self._driver.measure()))
+            self._take(await _last(self._driver.measure()))
         except SensorError as error:
             # a chip that lost its supply needs its set-up again
             self._ready = False
             self._values = {}
-            self._due_at_ms = now_ms + self._backoff.next_ms()
-            self._node.failed(self._part, error)
+            self._misses += 1
+            if self._misses >= _FAILED_AFTER:
+                self._due_at_ms = now_ms + self._backoff.next_ms()
+                self._node.failed(self._part, error)
             return {}
-        self._backoff.reset()
-        self._node.parts.works(self._part)
         return self._values
 
-    def _keep(self, values):
+    def _take(self, values):
         now_ms = self._node.uptime.now_ms()
         if values:
             self._values = values
             self._fresh_at_ms = now_ms
+            self._misses = 0
+            self._backoff.reset()
+            self._node.parts.works(self._part)
         elif now_ms - self._fresh_at_ms > _STALE_PERIODS * self._period_ms:
             raise SensorError("not_ready", "for %d ms" % (now_ms - self._fresh_at_ms))
 

@@ -12,7 +12,7 @@ def checks_of(module):
 def main(modules):
     count = 0
     for name in modules:
-        module = __import__("wardtwin_tag.tests." + name, None, None, ["x"])
+        module = __import__(name, None, None, ["x"])
         for check, function in checks_of(module):
             print(check)  # noqa: T201
             function()

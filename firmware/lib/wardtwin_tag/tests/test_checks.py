@@ -14,7 +14,7 @@ LIB = Path(__file__).parents[2]
 FIRMWARE = LIB.parent
 MODULES = (checks_chips, checks_logic, checks_link)
 CHECKS = [check for module in MODULES for check in checks_of(module)]
-NAMES = [module.__name__.rpartition(".")[2] for module in MODULES]
+NAMES = [module.__name__ for module in MODULES]
 MICROPYTHON = shutil.which("micropython") or str(Path(os.sys.executable).parent / "micropython")
 
 needs_micropython = pytest.mark.skipif(not Path(MICROPYTHON).exists(), reason="no MicroPython interpreter for this platform")
@@ -39,6 +39,12 @@ def test_all_checks_hold_on_micropython_within_the_heap_of_a_tag():
     out = micropython(Path(__file__).with_name("run_checks.py"), *NAMES).split()
     assert [word for word in out if word.startswith("check_")] == [name for name, _ in CHECKS]
     assert int(out[-1]) == len(CHECKS)
+
+
+@needs_micropython
+def test_checks_of_the_node_hold_on_micropython():
+    out = micropython(Path(__file__).with_name("run_checks.py"), "wardtwin_node.tests.checks_chip").split()
+    assert int(out[-1]) == 5
 
 
 @needs_micropython
