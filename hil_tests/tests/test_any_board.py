@@ -1,5 +1,6 @@
 """What holds of an emulated board and of a real one alike, over its serial line."""
 
+import itertools
 import os
 from typing import Any
 
@@ -34,7 +35,7 @@ async def test_reports_come_once_a_second_without_a_gap_and_stop_coming_once_ack
             sequences = receiver.got.sequences(boot)
             assert sequences == list(range(sequences[0], sequences[-1] + 1))
             uptimes = [uptime_ms for uptime_ms, _ in receiver.got.of_kind(frame.ENERGY)]
-            assert all(later > earlier for earlier, later in zip(uptimes, uptimes[1:], strict=False))
+            assert all(later > earlier for earlier, later in itertools.pairwise(uptimes))
             assert receiver.got.refused == 0
         finally:
             await receiver.close()

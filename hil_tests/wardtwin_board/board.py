@@ -117,6 +117,10 @@ class Board:
         return self._process is not None
 
     @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
     def powered_at(self) -> float:
         """Scaled unix seconds of the first power-on, at which signals are at 0."""
         return self._clock.unix_base + (self._zero_s or 0.0)

@@ -16,7 +16,7 @@ class Fault(StrEnum):
     """UART: bytes are hit, lost and invented."""
 
 
-def noisy(data: bytes, chance: random.Random, rate: float = 0.05) -> bytes:
+def noisy(data: bytes, chance: random.Random, rate: float = 0.01) -> bytes:
     """Of each byte: hit, lost or one invented before it, each with probability `rate`."""
     out = bytearray()
     for byte in data:

@@ -85,7 +85,7 @@ _pending = b""
 def pump_control():
     global _pending
     while True:
-        data = line("EMU_CTL").read(64 * MESSAGE_BYTES)
+        data = line("EMU_CTL").read(8 * MESSAGE_BYTES)
         if not data:
             return
         _pending += data

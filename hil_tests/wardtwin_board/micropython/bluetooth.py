@@ -144,7 +144,7 @@ class BLE:
             pass
 
     def _receive(self):
-        data = self._line.read(2048)
+        data = self._line.read(256)
         if not data:
             return False
         received = self._received + data

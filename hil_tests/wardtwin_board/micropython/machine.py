@@ -15,7 +15,7 @@ WDT_RESET = 3
 DEEPSLEEP_RESET = 4
 SOFT_RESET = 5
 
-_DAYS_TO_2000 = 946684800 // 86400
+_READ_BYTES = 64
 _freq = [160000000]
 
 
@@ -181,9 +181,13 @@ class UART:
         self._held = b""
 
     def _fill(self):
-        data = self.emulated_line.read(4096)
-        if data:
-            self._held = (self._held + data)[: self._rxbuf]
+        # small reads: the tag's heap is not ours to fill
+        while True:
+            data = self.emulated_line.read(_READ_BYTES)
+            if not data:
+                return
+            if len(self._held) < self._rxbuf:
+                self._held += data[: self._rxbuf - len(self._held)]
 
     def any(self):
         self._fill()
