@@ -28,20 +28,14 @@ async def post_batch(request: Request) -> Response:
     gateway_id = request.path_params["gateway_id"]
     try:
         authorize(request.headers.get("authorization", ""), gateway_id, agent.fingerprints)
-        held = _announced(request.headers)
-        agent.writer.reserve(held)
     except RefusedError as error:
         return problem(error.status, error.code, str(error))
-    except BusyError as error:
-        return _later(429, "busy", str(error), error.retry_after_s)
     try:
-        raw = await _body(request, agent.config.body_timeout_s)
-        agent.writer.release(held)
-        held = 0
-        agent.writer.reserve(len(raw))
-        held = len(raw)
-        batch = check(raw, request.headers, request.path_params, agent.clock.now, agent.config.future_tolerance_s)
-        outcome = await agent.writer.submit(batch)
+        with agent.writer.room(_announced(request.headers)) as room:
+            raw = await _body(request, agent.config.body_timeout_s)
+            room.resize(len(raw))
+            batch = check(raw, request.headers, request.path_params, agent.clock.now, agent.config.future_tolerance_s)
+            outcome = await agent.writer.submit(batch)
     except RefusedError as error:
         agent.note_refusal(gateway_id, error.code)
         return problem(error.status, error.code, str(error))
@@ -49,9 +43,6 @@ async def post_batch(request: Request) -> Response:
         return _later(429, "busy", str(error), error.retry_after_s)
     except StoreError as error:
         return _later(503, "store", str(error), 5.0)
-    finally:
-        if held:
-            agent.writer.release(held)
     ack = Ack(batch.gateway_id, batch.epoch, batch.sequence, outcome.value)
     return Response(encode(ack), media_type=CONTENT_TYPE)
 

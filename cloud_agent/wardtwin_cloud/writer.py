@@ -3,7 +3,8 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from wardtwin_cloud.errors import BusyError, StoreError
 from wardtwin_cloud.rows import Screened
@@ -11,6 +12,18 @@ from wardtwin_cloud.store import Outcome, Store
 
 Committed = Callable[[Sequence[tuple[Screened, Outcome]]], None]
 _Waiting = tuple[Screened, asyncio.Future[Outcome]]
+
+
+class Room:
+    """A batch's share of the bound on bytes held; grows when the batch is unpacked."""
+
+    def __init__(self, writer: "Writer") -> None:
+        self._writer = writer
+        self.size = 0
+
+    def resize(self, size: int) -> None:
+        self._writer._resize(self.size, size)
+        self.size = size
 
 
 class Writer:
@@ -42,16 +55,24 @@ class Writer:
     def pending(self) -> int:
         return self._pending_batches
 
-    def reserve(self, size: int) -> None:
-        """Take the room for one batch of `size` bytes, or raise BusyError. Pair with `release`."""
-        if self._pending_batches >= self._max_batches or self._pending_bytes + size > self._max_bytes:
+    @contextmanager
+    def room(self, size: int) -> Iterator["Room"]:
+        """Room for one batch of `size` bytes, from its first byte to its ack. Raise BusyError when there is none."""
+        if self._pending_batches >= self._max_batches:
             raise BusyError(f"{self._pending_batches} batches are waiting to be written")
+        room = Room(self)
         self._pending_batches += 1
-        self._pending_bytes += size
+        try:
+            room.resize(size)
+            yield room
+        finally:
+            self._pending_batches -= 1
+            self._pending_bytes -= room.size
 
-    def release(self, size: int) -> None:
-        self._pending_batches -= 1
-        self._pending_bytes -= size
+    def _resize(self, old: int, new: int) -> None:
+        if self._pending_bytes - old + new > self._max_bytes:
+            raise BusyError(f"{self._pending_bytes} bytes are waiting to be written")
+        self._pending_bytes += new - old
 
     async def submit(self, batch: Screened) -> Outcome:
         """Return once `batch` is durable. Raise StoreError when it is not kept."""

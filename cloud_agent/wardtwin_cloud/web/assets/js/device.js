@@ -29,7 +29,7 @@ function showNow() {
   const number = (name, value, unit) => h("div", { class: "now-item" }, h("dt", {}, name), h("dd", { class: "num" }, value, unit ? h("span", { class: "unit" }, ` ${unit}`) : null));
   const items = [
     h("div", { class: "now-item" }, h("dt", {}, t("col.state")), h("dd", {}, stateMark(state), h("span", { class: "sub" }, since))),
-    number(t("measure.active_power_w"), lost || device.active_power_w === null ? "–" : power(device.active_power_w), "W"),
+    number(t("measure.active_power_w"), lost || device.active_power_w === null ? "–" : power(device.active_power_w), lost || device.active_power_w === null ? "" : "W"),
   ];
   if (!lost) {
     for (const name of ["voltage_v", "current_a", "power_factor", "energy_wh"]) {
@@ -243,13 +243,14 @@ function showStates() {
   const rows = shown.intervals.told.slice(-STATES).reverse();
   const to = shown.to;
   const root = element("states");
+  const open = !stale() ? t("age.now") : device.heard_at === null ? t("state.no_data_yet") : t("state.no_data_since", { time: clock(device.heard_at, to) });
   if (!rows.length) {
     root.replaceChildren(h("p", { class: "empty-line" }, t("device.no_states")));
     return;
   }
   root.replaceChildren(table(
     [[t("col.state"), false], [t("col.since"), true], [t("col.until"), true], [t("col.lasted"), true], [t("col.reason"), false]],
-    rows.map((row) => [stateMark(row.state), clock(row.since, to), row.until === null ? t("age.now") : clock(row.until, to), duration((row.until ?? to) - row.since), row.reason ? word("reason", row.reason) : "–"]),
+    rows.map((row) => [stateMark(row.state), clock(row.since, to), row.until === null ? open : clock(row.until, to), row.until === null && stale() ? "–" : duration((row.until ?? to) - row.since), row.reason ? word("reason", row.reason) : "–"]),
   ));
 }
 

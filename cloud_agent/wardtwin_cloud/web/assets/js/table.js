@@ -114,7 +114,9 @@ export class DeviceTable {
       row.querySelector(".pick").setAttribute("aria-pressed", String(own));
       if (own) {
         this.focusable(row);
-        row.scrollIntoView({ block: "nearest" });
+        // only within the table's own window: a phone's page must not jump
+        const pane = this.body.closest(".scroll");
+        if (pane.scrollHeight > pane.clientHeight && getComputedStyle(pane).overflowY !== "visible") row.scrollIntoView({ block: "nearest" });
       }
     }
   }

@@ -46,7 +46,7 @@ export class Tree {
     found.item.setAttribute("aria-selected", "true");
     this.focusable(found.item);
     for (let up = found.item.parentElement.closest("[role=treeitem]"); up; up = up.parentElement.closest("[role=treeitem]")) this.open(up, true);
-    found.item.firstElementChild.scrollIntoView({ block: "nearest" });
+    if (this.root.offsetParent) found.item.firstElementChild.scrollIntoView({ block: "nearest" });
   }
 
   /** How many devices are there, and the worst open warning. */
