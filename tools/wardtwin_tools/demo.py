@@ -115,6 +115,7 @@ def _result(
     # what a tag still holds is not lost: it is sent again at the next power-on. Some of it may have been stored already,
     # its ack on the way when the plug was pulled.
     held = sum(len(not_stored(tag_id, queue.held, sequences)) for tag_id, queue in queues.items())
+    rooms = {room.room_id: room.name for room in registry.rooms().values()}
     return {
         "tags": {"energy": _count(registry, "energy"), "environment": _count(registry, "environment")},
         "transports": transports,
@@ -125,6 +126,17 @@ def _result(
         "lost": sent - kept.stored - held,
         "duplicates": kept.duplicates,
         "rejected": rejected,
-        "devices": [{name: device.get(name) for name in ("id", "state", "room", "active_power_w")} for device in twin["devices"]],
-        "rooms": twin["rooms"],
+        "devices": [
+            {
+                "id": device["device_id"],
+                "state": device["state"],
+                "room": device["room_id"],
+                "active_power_w": device["active_power_w"],
+                "stale": device["stale"],
+            }
+            for device in twin["devices"]
+        ],
+        "rooms": [
+            {"id": room["room_id"], "name": rooms[room["room_id"]], "stale": room["stale"], **room["climate"]} for room in twin["rooms"]
+        ],
     }

@@ -10,7 +10,7 @@ from wardtwin_sync.states import Transport
 
 WARD = "ward-3"
 GATEWAY_ID = "gw-ward-3"
-GATEWAY_ROOM_ID = "3-nurses"
+GATEWAY_ROOM_ID = "3-clean"
 TIME_ZONE = "Europe/Berlin"
 
 Rectangle = tuple[float, float, float, float]

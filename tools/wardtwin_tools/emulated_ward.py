@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from wardtwin_board.air import Position
+from wardtwin_board.air import Position, Propagation
 from wardtwin_board.bench import Bench, broker_settings
 from wardtwin_board.board import Board
 from wardtwin_board.broker import AmqttBroker, Broker, Mosquitto
@@ -19,6 +19,7 @@ from wardtwin_tools.errors import ToolError
 from wardtwin_tools.stack import GATEWAY_ID, BrokerSettings, Stack, card_of
 
 _MARK = ".wardtwin-workdir"
+PLASTERBOARD_DB = 3.5
 
 
 class EmulatedWard:
@@ -50,7 +51,7 @@ class EmulatedWard:
         gateway_password = secrets.token_urlsafe(16)
         kind = Mosquitto if mosquitto else AmqttBroker
         self.broker: Broker = kind(workdir / "broker", {GATEWAY_ID: gateway_password}, self._passwords)
-        self.bench = Bench(workdir / "bench", speed)
+        self.bench = Bench(workdir / "bench", speed, propagation=Propagation(wall_db=PLASTERBOARD_DB))
         transports = {tag.transport for tag in registry.tags}
         self.stack = Stack(
             workdir,
@@ -63,6 +64,7 @@ class EmulatedWard:
             cloud_port=cloud_port,
             gateway_room_id=gateway_room_id,
         )
+        self.bench.air.gateway_position = self._position(gateway_room_id, "")
         self._signal_of = signal_of
         self._climate_of = climate_of
         self._report_period_s = report_period_s
