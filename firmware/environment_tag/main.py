@@ -70,27 +70,33 @@ class Particles:
         return {}
 
 
-async def sample(node):
-    """Once a second ask every chip that is due; once a report period report."""
-    sensors = Sensors(node)
-    particles = Particles(node)
-    window = EnvironmentWindow()
-    node.junk_bytes = lambda: particles.decoder.junk_bytes
-    report_ms = int(node.settings.report_period_s * 1000)
-    report_at_ms = node.uptime.now_ms() + report_ms
-    while True:
-        node.beat()
-        window.add(particles.read())
-        for chip in sensors.chips:
-            values = await chip.measure()
-            sensors.compensate(values)
-            window.add(values)
-        now_ms = node.uptime.now_ms()
-        if now_ms >= report_at_ms:
-            report_at_ms = max(report_at_ms + report_ms, now_ms)
-            node.report(window.close())
-        await node.every(SAMPLE_MS)
+class Sampling:
+    """Once a second asks every chip that is due; once a report period reports. node: `wardtwin_node.node.Node`."""
+
+    def __init__(self, node):
+        self._node = node
+        self._sensors = Sensors(node)
+        self._particles = Particles(node)
+        node.junk_bytes = lambda: self._particles.decoder.junk_bytes
+
+    async def run(self):
+        node = self._node
+        window = EnvironmentWindow()
+        report_ms = int(node.settings.report_period_s * 1000)
+        report_at_ms = node.uptime.now_ms() + report_ms
+        while True:
+            node.beat()
+            window.add(self._particles.read())
+            for chip in self._sensors.chips:
+                values = await chip.measure()
+                self._sensors.compensate(values)
+                window.add(values)
+            now_ms = node.uptime.now_ms()
+            if now_ms >= report_at_ms:
+                report_at_ms = max(report_at_ms + report_ms, now_ms)
+                node.report(window.close())
+            await node.every(SAMPLE_MS)
 
 
 if __name__ == "__main__":
-    run("environment", sample)
+    run("environment", Sampling)

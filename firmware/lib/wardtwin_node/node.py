@@ -34,11 +34,11 @@ _COMPLAIN_MS = 10_000
 _RESTART_MS = 5_000
 
 
-def run(kind, sample):
+def run(kind, sampling):
     """Boot as a tag of `kind` ("energy" or "environment"). Never returns.
 
-    sample(node): coroutine that loops, calling node.beat() and node.report(). Without usable settings it is not started:
-    then the tag only says why, and answers WHO.
+    sampling(node): makes an object whose coroutine run() loops, calling node.beat() and node.report(); after an exception
+    run() is started again. Without usable settings it is not made: then the tag only says why, and answers WHO.
     """
     uptime = Uptime(time.ticks_ms, time.ticks_diff)
     store = board.Store()
@@ -50,7 +50,7 @@ def run(kind, sample):
         asyncio.run(_unprovisioned(kind, uptime, str(error)))
         return
     try:
-        asyncio.run(Node(_KINDS[kind], loaded, uptime, store, boot_id).run(sample))
+        asyncio.run(Node(_KINDS[kind], loaded, uptime, store, boot_id).run(sampling))
     except Exception as error:
         # the watchdog may not run yet: a tag must not end at a prompt nobody sees
         sys.print_exception(error)
@@ -140,8 +140,8 @@ class Node:
         """Wait for the next multiple of the period; periods that were missed are left out."""
         await asyncio.sleep_ms(period_ms - self.uptime.now_ms() % period_ms)
 
-    async def run(self, sample):
-        tasks = [self._serve_console, self._serve_air, lambda: sample(self)]
+    async def run(self, sampling):
+        tasks = [self._serve_console, self._serve_air, sampling(self).run]
         if self.settings.transport == "mqtt":
             tasks.append(self._serve_broker)
         running = [asyncio.create_task(self._keep(task)) for task in tasks]

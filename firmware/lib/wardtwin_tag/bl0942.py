@@ -1,8 +1,9 @@
 """BL0942 meter chip over UART (Shanghai Belling, BL0942 data sheet V1.04, sections 2 "registers" and 3.2 "UART").
 
 The tag sends READ and gets one packet of 23 bytes: 0x55, then little-endian I_RMS (3), V_RMS (3), I_FAST_RMS (3),
-WATT (3, two's complement), CF_CNT (3), FREQ (2), a zero, STATUS, two zeros, and the checksum: the inverted low byte of
-the sum of the command byte and all that went before.
+WATT (3, two's complement), CF_CNT (3), FREQ (3, the last zero), STATUS (3, ten bits used), and the checksum: the inverted low
+byte of the sum of the command byte and all that went before. Such a sum also fits every rotation of a packet: after a lost
+byte two like packets hold a false third one between them. So a request begins a new packet, and unused bits must be zero.
 
     I_RMS = 305978 * I[mV at the pins] / Vref        V_RMS = 73989 * V[mV] / Vref
     WATT  = 3537 * I[mV] * V[mV] * cos / Vref^2      f = 2 * 500 kHz / FREQ
@@ -30,6 +31,8 @@ def request(address=0):
 class Decoder:
     """Turn the UART's bytes into Samples. settings: the `meter` section of settings.json."""
 
+    PULSE_MODULUS = PULSE_MODULUS
+
     def __init__(self, settings):
         vref = settings["vref_v"]
         # ohms times 1000: the data sheet's formulas take millivolts
@@ -39,22 +42,27 @@ class Decoder:
         self._volt = vref / (73989 * millivolt_per_volt) * settings["voltage_gain"]
         self._watt = vref * vref / (3537 * millivolt_per_ampere * millivolt_per_volt) * settings["power_gain"]
         self._wh_per_pulse = _PULSE_SECONDS * self._watt / 3600
-        self._command = _READ | settings["address"]
+        self._request = request(settings["address"])
         self._scanner = Scanner(PACKET_BYTES, self._is_packet)
 
     @property
     def junk_bytes(self):
         return self._scanner.junk_bytes
 
+    def request(self):
+        """The two bytes that ask the chip for a packet. A half packet that came before is forgotten."""
+        self._scanner.restart()
+        return self._request
+
     def feed(self, data):
         """Return [Sample], oldest first."""
         return [self._sample(packet) for packet in self._scanner.feed(data)]
 
     def _is_packet(self, buffer, at):
-        if buffer[at] != _HEADER:
+        if buffer[at] != _HEADER or buffer[at + 18] or buffer[at + 20] & 0xFC or buffer[at + 21]:
             return False
         end = at + PACKET_BYTES - 1
-        return (self._command + sum(buffer[at:end])) & 0xFF ^ 0xFF == buffer[end]
+        return (self._request[0] + sum(buffer[at:end])) & 0xFF ^ 0xFF == buffer[end]
 
     def _sample(self, packet):
         current_a = _u24(packet, 1) * self._ampere

@@ -28,6 +28,8 @@ class Decoder:
     uncalibrated: frames whose chip cannot give values; without end the chip is dead.
     """
 
+    PULSE_MODULUS = PULSE_MODULUS
+
     def __init__(self, settings):
         self._voltage_gain = settings["voltage_gain"]
         self._current_gain = settings["current_gain"]
@@ -40,6 +42,10 @@ class Decoder:
     @property
     def junk_bytes(self):
         return self._scanner.junk_bytes
+
+    def request(self):
+        """Nothing: the chip is not asked."""
+        return b""
 
     def feed(self, data):
         """Return [Sample], oldest first."""

@@ -29,3 +29,8 @@ class Scanner:
                 at += 1
         self._buffer = buffer[at:]
         return packets
+
+    def restart(self):
+        """Drop what waits for its rest: it will not come."""
+        self.junk_bytes += len(self._buffer)
+        self._buffer = bytearray()

@@ -47,6 +47,7 @@ class Uplink:
 
     def report(self, kind, payload):
         """Seal `payload` as this boot's next frame and put it on flash."""
+        # spent even if the flash refuses it: half of it may be there, and a nonce must never come twice
         self._sequence += 1
         self.queue.append(frame.seal(self._report_aead, kind, self._tag_id, self._boot_id, self._sequence, payload))
 

@@ -63,10 +63,10 @@ def check_bl0942_calibration_gains_scale_their_quantity():
 
 
 def check_bl0942_address_is_in_the_request_and_in_the_checksum():
-    assert bl0942.request(0) == b"\x58\xaa"
-    assert bl0942.request(3) == b"\x5b\xaa"
+    assert bl0942.Decoder(meter_settings()).request() == b"\x58\xaa"
     decoder = bl0942.Decoder(meter_settings(address=3))
     assert decoder.feed(bl0942_packet(command=0x58)) == []
+    assert decoder.request() == b"\x5b\xaa"
     assert len(decoder.feed(bl0942_packet(command=0x5B))) == 1
 
 
