@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from wardtwin_board.access_point import AccessPoint
 from wardtwin_board.bench import Bench
 from wardtwin_board.board import ResetCause
 from wardtwin_board.chips.bl0942 import Bl0942
@@ -294,3 +295,45 @@ async def test_a_tag_over_mqtt_would_do_with_four_fifths_of_its_heap(tmp_path: P
             assert "MemoryError" not in board.console()
         finally:
             await receiver.close()
+
+
+@asynchronous
+async def test_a_lost_wifi_link_costs_time_but_no_frame(tmp_path: Path) -> None:
+    async with mqtt_ward(tmp_path, speed=20) as ward:
+        wifi = AccessPoint(ward.broker.host, ward.broker.port)
+        await wifi.start()
+        board = ward.trust(ward.bench.add_energy_board(ENERGY_TAG, ward.settings(ENERGY_TAG, wifi.port), constant(61.0)))
+        wifi.serve(board)
+        receiver = ward.receiver(ENERGY_TAG)
+        try:
+            await board.power_on()
+            await eventually(lambda: len(receiver.got.reports) >= 15, 20, board.console)
+            wifi.down()
+            await asyncio.sleep(0.2)
+            had = len(receiver.got.reports)
+            await asyncio.sleep(1.5)
+            assert len(receiver.got.reports) == had
+            wifi.up()
+            await eventually(lambda: len(receiver.got.reports) >= had + 40, 40, board.console)
+            sequences = receiver.got.sequences(1)
+            assert sequences == list(range(1, sequences[-1] + 1))
+        finally:
+            await receiver.close()
+            await wifi.stop()
+
+
+@asynchronous
+async def test_a_pulled_serial_cable_costs_time_but_no_frame(tmp_path: Path) -> None:
+    async with Bench(tmp_path, speed=20) as bench:
+        board = bench.add_energy_board(ENERGY_TAG, serial_settings(), constant(61.0))
+        async with listening(board) as receiver:
+            await eventually(lambda: len(receiver.got.reports) >= 10, 20, board.console)
+            first = receiver.got
+            board.serial.unplug()
+            assert not board.serial_path.is_symlink()
+            await asyncio.sleep(1.0)
+            board.serial.plug()
+        async with listening(board) as again:
+            await eventually(lambda: len(again.got.reports) >= 40, 30, board.console)
+            both = sorted(set(first.reports) | set(again.got.reports))
+            assert [sequence for _, sequence in both] == list(range(1, both[-1][1] + 1))

@@ -7,6 +7,7 @@ import _emulator
 
 _NVS_FILE = "nvs.json"
 _BLOCK_BYTES = 4096
+_ERASED = b"\xff" * 256
 _PARTITIONS = {"queue": "queue.bin"}
 
 HEAP_DATA = 4
@@ -150,7 +151,9 @@ class Partition:
         if op == 5:
             return self._block_bytes
         if op == 6:
-            self._program(arg * self._block_bytes, b"\xff" * self._block_bytes)
+            # in pieces: the tag's heap is not ours to fill
+            for at in range(arg * self._block_bytes, (arg + 1) * self._block_bytes, len(_ERASED)):
+                self._program(at, _ERASED)
         return 0
 
     def _program(self, at, data):
