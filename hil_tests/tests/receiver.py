@@ -37,9 +37,9 @@ class Received:
 
 
 class Receiver:
-    """key: the tag's. acking: whether what came is acked, as a gateway does after its commit."""
+    """key: the tag's. tag_id None: learnt from its first frame. acking: whether what came is acked, as a gateway does after its commit."""
 
-    def __init__(self, tag_id: str, key: bytes) -> None:
+    def __init__(self, tag_id: str | None, key: bytes) -> None:
         self.tag_id = tag_id
         self.got = Received()
         self.acking = True
@@ -51,10 +51,11 @@ class Receiver:
 
     def take(self, data: bytes) -> None:
         try:
-            kind, _, boot, sequence, payload = frame.open_frame(self._report, data)
+            kind, tag_id, boot, sequence, payload = frame.open_frame(self._report, data)
         except WireError:
             self.got.refused += 1
             return
+        self.tag_id = self.tag_id or tag_id.hex()
         if (boot, sequence) in self.got.reports:
             self.got.repeats += 1
         elif kind == frame.SIGHTINGS:
@@ -65,7 +66,7 @@ class Receiver:
 
     def next_ack(self) -> bytes | None:
         """The sealed ACK of what came since the last one."""
-        if not self.acking or not self._to_ack:
+        if not self.acking or not self._to_ack or self.tag_id is None:
             return None
         runs: list[tuple[int, int, int]] = []
         for boot, sequence in sorted(self._to_ack):
@@ -84,7 +85,7 @@ class Receiver:
 class SerialReceiver(Receiver):
     """Opens a port as pyserial does, by name."""
 
-    def __init__(self, tag_id: str, key: bytes, path: str) -> None:
+    def __init__(self, tag_id: str | None, key: bytes, path: str) -> None:
         super().__init__(tag_id, key)
         self.decoder = serial.Decoder()
         self.hellos = 0
@@ -149,7 +150,7 @@ class MqttReceiver(Receiver):
             await asyncio.sleep(ACK_EVERY_S)
             ack = self.next_ack() if self._client.is_connected() else None
             if ack is not None:
-                self._client.publish(topics.down(self.tag_id), ack)
+                self._client.publish(topics.down(str(self.tag_id)), ack)
 
     async def close(self) -> None:
         self._acker.cancel()
