@@ -1,8 +1,10 @@
 """The stand-ins for MicroPython's board modules, by small programs in place of the firmware: time, flash, NVS, Wi-Fi, resets."""
 
 import asyncio
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from wardtwin_board.bench import Bench
@@ -208,6 +210,30 @@ print("done")
         lines = await said(board)
         assert lines[:3] == ["202 False 0.0.0.0", "201 False 0.0.0.0", "1010 True 127.0.0.1"]
         assert lines[4] == "200"
+
+
+@INTERPRETERS
+@asynchronous
+async def test_a_board_does_not_outlive_its_bench(tmp_path: Path, interpreter: str) -> None:
+    source = f"""
+import asyncio, pathlib
+from wardtwin_board.bench import Bench
+async def main():
+    async with Bench(pathlib.Path({str(tmp_path)!r}), interpreter={interpreter!r}) as bench:
+        board = bench.add_energy_board({ENERGY_TAG!r}, {dict(serial_settings())!r})
+        await board.power_on()
+        await asyncio.sleep(1)
+        print(board.pid, flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    bench = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stdout=asyncio.subprocess.PIPE)
+    assert bench.stdout is not None
+    board = psutil.Process(int(await bench.stdout.readline()))
+    assert board.is_running()
+    bench.kill()
+    await bench.wait()
+    await eventually(lambda: not board.is_running() or board.status() == psutil.STATUS_ZOMBIE, 10, board)
 
 
 @asynchronous

@@ -15,6 +15,7 @@ O power fails (at that many more flash bytes).
 
 import os
 import struct
+import sys
 
 MESSAGE_BYTES = 5
 
@@ -86,8 +87,10 @@ def pump_control():
     global _pending
     while True:
         data = line("EMU_CTL").read(8 * MESSAGE_BYTES)
-        if not data:
+        if data is None:
             return
+        if not data:
+            sys.exit("the bench is gone")
         _pending += data
         while len(_pending) >= MESSAGE_BYTES:
             letter = _pending[:1]
