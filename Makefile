@@ -31,7 +31,7 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test
 	$(BIN)/mypy
-	$(BIN)/pyright -p firmware
+	$(BIN)/pyright -p firmware --typeshedpath "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest firmware edge cloud_agent models tools -m "not soak and not browser"

@@ -4,6 +4,7 @@ import threading
 import time
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from wardtwin_board.load import BrokerAccess
 from wardtwin_wire import topics
@@ -67,7 +68,7 @@ def drain_with_paho(access: BrokerAccess, total: int) -> float:
 
 
 def _client(access: BrokerAccess, client_id: str, clean: bool) -> mqtt.Client:
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean, manual_ack=True)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean, manual_ack=True)
     if access.ca_file:
         client.tls_set(ca_certs=access.ca_file)
     if access.username:

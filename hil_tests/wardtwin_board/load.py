@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
+from paho.mqtt.enums import CallbackAPIVersion
 
 from wardtwin_wire import frame, keys, topics
 from wardtwin_wire.errors import WireError
@@ -101,7 +102,7 @@ class Load:
         self._started = time.monotonic()
         self._generating = threading.Event()
         self._closed = threading.Event()
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id=f"load-{random.getrandbits(32):08x}")
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"load-{random.getrandbits(32):08x}")
         self._client.max_queued_messages_set(0)
         self._client.max_inflight_messages_set(2000)
         self._client.reconnect_delay_set(1, 2)
@@ -143,7 +144,7 @@ class Load:
         if tag is not None:
             with self._lock:
                 try:
-                    tag.take_ack(message.payload)
+                    tag.take_ack(bytes(message.payload))
                 except (WireError, struct.error):
                     return
 

@@ -1,7 +1,6 @@
 """The `wardtwin` command. Each subcommand's work is in a module of its own; here are options, help and exit codes."""
 
 import asyncio
-import sys
 from collections.abc import Coroutine
 from enum import StrEnum
 from pathlib import Path
@@ -128,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from wardtwin_board.air import Position, Propagation
 from wardtwin_board.bench import Bench, broker_settings
@@ -15,8 +16,9 @@ from wardtwin_board.rooms import RoomSignal
 from wardtwin_board.signals import MainsSignal
 from wardtwin_sync.registry import Device, Registry, Room, TagBinding
 from wardtwin_sync.states import Transport
+from wardtwin_tools.demo_ward import GATEWAY_ID
 from wardtwin_tools.errors import ToolError
-from wardtwin_tools.stack import GATEWAY_ID, BrokerSettings, Stack, card_of
+from wardtwin_tools.stack import BrokerSettings, Stack, card_of
 
 _MARK = ".wardtwin-workdir"
 PLASTERBOARD_DB = 3.5
@@ -108,7 +110,7 @@ class EmulatedWard:
         self.broker.stop()
 
     def _add_board(self, tag: TagBinding, key_hex: str) -> Board:
-        settings = {"key": key_hex, "ward": tag.ward, "transport": tag.transport.value}
+        settings: dict[str, Any] = {"key": key_hex, "ward": tag.ward, "transport": tag.transport.value}
         if self._report_period_s is not None:
             settings["report_period_s"] = self._report_period_s(tag)
         if tag.transport is Transport.MQTT:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -22,9 +23,12 @@ from wardtwin_tools.errors import RecordingError, ToolError
 from wardtwin_tools.intervals import intervals
 from wardtwin_tools.output import console
 
+Values = NDArray[np.float64]
+
 TAG_ID = "c0ffee00f001"
 DEVICE_ID = "replayed"
 _FIRST_WORD_S = 30.0
+_CATCH_UP_S = 180.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def load(plan: Replay) -> Recording:
     if not inside.any():
         raise RecordingError(f"{plan.file} has nothing between {plan.start_s:.0f} and {end_s:.0f} s; it lasts {whole.duration_s:.0f} s")
 
-    def part(column: np.ndarray | None) -> np.ndarray | None:
+    def part(column: Values | None) -> Values | None:
         return None if column is None else column[inside]
 
     return replace(
@@ -101,6 +105,9 @@ async def run_replay(plan: Replay) -> dict[str, Any]:
             # a change shortly before the end is only believed after the type's dwell
             tail_s = max(record.min_on_s, record.min_off_s, record.standby_dwell_s) + 60 + 2 * plan.speed
             await _play(ward, board.now_s, begin_s, recording.duration_s, tail_s)
+            if transport is not Transport.BLE:
+                with console.status("waiting for what the tag still holds"):
+                    await _caught_up(ward, transport)
             ward.pull_all_plugs()
             sequences = await settle(ward.stack)
             began = board.powered_at + begin_s
@@ -139,6 +146,17 @@ async def _first_word(ward: EmulatedWard) -> None:
         if loop.time() > deadline:
             raise ToolError(f"the tag's first report did not reach the cloud within {_FIRST_WORD_S:.0f} s")
         await asyncio.sleep(0.1)
+
+
+async def _caught_up(ward: EmulatedWard, transport: Transport) -> None:
+    """Return when the cloud has as many reports as the tag had made by now: a busy machine may run behind a fast clock."""
+    made = ward.queues()[TAG_ID].sent
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _CATCH_UP_S
+    while (stored := count((await ward.stack.get_cloud("/api/v1/sequences"))["sequences"], {transport.value}).stored) < made:
+        if loop.time() > deadline:
+            raise ToolError(f"the tag is {made - stored} reports behind after {_CATCH_UP_S:.0f} s. Play with a lower --speed.")
+        await asyncio.sleep(0.5)
 
 
 async def _play(ward: EmulatedWard, now_s: Callable[[], float], begin_s: float, duration_s: float, tail_s: float) -> None:

@@ -58,7 +58,7 @@ def pack_fields(fields, values):
         if value is None:
             continue
         low, high = _LIMITS[code]
-        scaled = int(value) if step == 1 else int(round(value / step))
+        scaled = int(round(value / step))
         mask |= 1 << i
         out += struct.pack("<" + code, max(low, min(high, scaled)))
     return struct.pack("<H", mask) + out

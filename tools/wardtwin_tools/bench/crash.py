@@ -14,8 +14,9 @@ from wardtwin_board.load import BrokerAccess, Load, LoadTag
 from wardtwin_sync.registry import SCHEMA, Building, Hospital, Registry, TagBinding
 from wardtwin_sync.states import Transport
 from wardtwin_tools.counts import count, settle
+from wardtwin_tools.demo_ward import GATEWAY_ID
 from wardtwin_tools.output import console
-from wardtwin_tools.stack import GATEWAY_ID, BrokerSettings, Stack, card_of
+from wardtwin_tools.stack import BrokerSettings, Stack, card_of
 
 TAGS = 20
 

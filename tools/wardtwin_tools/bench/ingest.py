@@ -17,8 +17,9 @@ from wardtwin_board.broker import Mosquitto
 from wardtwin_board.drain import drain_with_paho, publish, subscribe_once
 from wardtwin_board.load import BrokerAccess, LoadTag
 from wardtwin_tools.bench.crash import load_registry
+from wardtwin_tools.demo_ward import GATEWAY_ID
 from wardtwin_tools.output import console
-from wardtwin_tools.stack import GATEWAY_ID, BrokerSettings, Stack, card_of
+from wardtwin_tools.stack import BrokerSettings, Stack, card_of
 
 TAGS = 200
 COMMIT_ROWS = 150
