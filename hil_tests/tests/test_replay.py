@@ -21,20 +21,25 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True)
 class Day:
-    """A unit's day, and the part of it that CI plays; `make soak` plays all of it."""
+    """A unit's day, and the part of it that CI plays; `make soak` plays all of it.
+
+    speed: 200 where nothing happens within a minute; less for bursts of seconds, as a process that waits for its turn for a
+    third of a second misses a minute of a day at 200.
+    """
 
     device_type: str
     file: str
     unit: str
     start_s: float
     duration_s: float
+    speed: float = 200.0
 
 
 DAYS = (
     Day("washing_machine", "washingmachine.npz", "7297E3_20120108", 47_400, 9_900),
     Day("dishwasher", "dishwasher.npz", "B7E6F4_20120203", 27_900, 7_200),
-    Day("coffee_maker", "coffeemaker.npz", "99266D_20110901", 26_600, 1_800),
-    Day("microwave_oven", "microwaveoven.npz", "98A0D3_20110921", 26_300, 1_500),
+    Day("coffee_maker", "coffeemaker.npz", "99266D_20110901", 26_600, 1_800, 50.0),
+    Day("microwave_oven", "microwaveoven.npz", "98A0D3_20110921", 26_300, 1_000, 50.0),
     Day("monitor_tft", "monitor_tft.npz", "B1B603_20111119", 47_500, 2_700),
     Day("tv", "tv_lcd.npz", "B81116_20110902", 63_000, 8_400),
 )
@@ -77,11 +82,11 @@ def _recordings() -> None:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("day", DAYS, ids=lambda day: day.device_type)
 def test_part_of_a_recorded_day_gives_the_labelled_intervals_in_the_cloud(day: Day) -> None:
-    agree(day, day.start_s, day.duration_s, speed=200.0)
+    agree(day, day.start_s, day.duration_s, day.speed)
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3000)
 @pytest.mark.parametrize("day", DAYS, ids=lambda day: day.device_type)
 def test_a_whole_recorded_day_gives_the_labelled_intervals_in_the_cloud(day: Day) -> None:
-    agree(day, 0.0, DAY_S, speed=200.0)
+    agree(day, 0.0, DAY_S, min(day.speed, 100.0))

@@ -90,10 +90,12 @@ class Broker:
         if not self._settings["tls"]:
             return sock
         if self._tls is None:
-            self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            self._tls.verify_mode = ssl.CERT_REQUIRED
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.verify_mode = ssl.CERT_REQUIRED
             with open(self._settings["ca_der"], "rb") as file:
-                self._tls.load_verify_locations(cadata=file.read())
+                context.load_verify_locations(cadata=file.read())
+            # kept only once it is whole: a context without its CA must not serve the next attempt
+            self._tls = context
         name = self._settings["server_name"] or self._settings["host"]
         # the handshake happens in the first reads and writes, which give up instead of waiting
         return self._tls.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)

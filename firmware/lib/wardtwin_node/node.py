@@ -107,9 +107,10 @@ class Node:
         # from here on Ctrl-C is a byte like any other in a frame
         micropython.kbd_intr(-1)
         self._console = Console(self.tag_id, kind, self._acked)
-        if not board.clock_is_set():
-            # certificates need a time that is not absurd: the last one known
-            board.set_clock(max(store.get("utc", 0), loaded.provisioned_at_s))
+        last_known_s = max(store.get("utc", 0), loaded.provisioned_at_s)
+        if last_known_s and not board.clock_is_set():
+            # certificates need a time that is not absurd
+            board.set_clock(last_known_s)
 
     def aead(self, label, tag_length):
         """Return the Ccm under the key derived for `label` of `wardtwin_wire.keys`."""
@@ -220,6 +221,8 @@ class Node:
 
     def _send_status(self, now_ms):
         queue = self.uplink.queue
+        # garbage is not use: without a collection the figure would be a sawtooth
+        gc.collect()
         values = {
             "boot_count": self.boot_id,
             "reset_cause": self.reset_cause,
