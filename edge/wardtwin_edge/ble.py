@@ -11,6 +11,7 @@ import importlib
 import logging
 import random
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from bleak import BleakScanner
@@ -78,7 +79,7 @@ class BleLink:
     async def _scan(self) -> None:
         """Scan until the radio stays silent through a restart of the scan."""
         scanner = self._new_scanner()
-        await asyncio.wait_for(scanner.start(), _ANSWER_S)
+        await _answered(scanner.start())
         try:
             self.is_scanning, self.state = True, "scanning"
             self.last_heard_s = time.monotonic()
@@ -93,15 +94,15 @@ class BleLink:
                     self.state = f"nothing heard for {silent_s:.0f} s, scan restarted"
                     self.restarts += 1
                     restarted = True
-                    await asyncio.wait_for(scanner.stop(), _ANSWER_S)
-                    await asyncio.wait_for(scanner.start(), _ANSWER_S)
+                    await _answered(scanner.stop())
+                    await _answered(scanner.start())
                 elif silent_s > 2 * self._config.stall_s:
                     self.state = f"nothing heard for {silent_s:.0f} s, not even after a restart of the scan: adapter is started anew"
                     _log.warning("ble: %s", self.state)
                     return
         finally:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(scanner.stop(), _ANSWER_S)
+                await _answered(scanner.stop())
 
     def _new_scanner(self) -> BleakScanner:
         options: dict[str, Any] = {"bluez": {"adapter": self._config.adapter}} if self._config.adapter else {}
@@ -118,7 +119,8 @@ class BleLink:
             _log.error("ble: cannot run the power cycle command: %s", error)
             return
         try:
-            await asyncio.wait_for(process.wait(), 20)
+            async with asyncio.timeout(20):
+                await process.wait()
         except TimeoutError:
             process.kill()
             await process.wait()
@@ -147,6 +149,11 @@ class BleLink:
                 self._addresses.clear()
             address = self._addresses[text] = address_bytes(text)
             return address
+
+
+async def _answered(call: Coroutine[Any, Any, None]) -> None:
+    async with asyncio.timeout(_ANSWER_S):  # not wait_for: before Python 3.12 it may swallow a cancellation
+        await call
 
 
 def load_backend(name: str) -> type[BaseBleakScanner] | None:

@@ -137,3 +137,7 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:
         sys.exit(f"error: {error}\ncheck that the path is right and that you may read and write it")
+
+
+if __name__ == "__main__":
+    main()

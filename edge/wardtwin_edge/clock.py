@@ -165,7 +165,9 @@ def boot_id() -> str:
 
 def _output(command: list[str]) -> str | None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True)
+        # systemd's own tools would speak to the service manager in our name
+        env = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=True, env=env)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

@@ -19,7 +19,7 @@ from wardtwin_edge.config import Commit
 from wardtwin_edge.errors import StoreError
 from wardtwin_edge.pipeline import Arrival, Pipeline, Source
 from wardtwin_edge.roster import Tag
-from wardtwin_edge.store import Changes, Store
+from wardtwin_edge.store import Changes, Store, suspect
 from wardtwin_wire import frame
 
 _log = logging.getLogger(__name__)
@@ -152,6 +152,7 @@ class Committer(threading.Thread):
     def _pause(self, error: Exception) -> None:
         """Nothing was written: go back to what the store says, say so, and wait a little. A damaged database ends the process."""
         if _is_damaged(error):
+            suspect(self._store.path)
             raise error
         if self.fault is None:
             _log.error("cannot commit: %s", error)

@@ -65,7 +65,8 @@ async def collect(gateway: "Gateway") -> dict[str, Any]:
     }
     try:
         inner = asyncio.wrap_future(committer.submit(lambda: _inner(gateway)))
-        facts |= await asyncio.wait_for(inner, _PATIENCE_S)
+        async with asyncio.timeout(_PATIENCE_S):
+            facts |= await inner
         facts["commit"] |= {"committed": gateway.pipeline.committed, "duplicates": gateway.pipeline.duplicates}
     except Exception as error:
         facts["commit"]["fault"] = committer.fault or f"no answer: {error or type(error).__name__}"

@@ -5,6 +5,7 @@ under the same key. Reads the store by a connection of its own; everything that 
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import sqlite3
@@ -105,11 +106,10 @@ class Uplink:
         if not interruptible:
             await asyncio.sleep(seconds)
             return
-        try:
-            await asyncio.wait_for(self._urgent.wait(), seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
             await asyncio.sleep(_SOON_S)
-        except TimeoutError:
-            pass
 
     async def _round(self, client: httpx.AsyncClient, raw: bool) -> float | None:
         """Send until nothing is left; return how long to wait after a failure, None after none."""
