@@ -31,6 +31,7 @@ class Agent:
         self.store = store
         self.limits = Limits(config.stale_after_s * max(1.0, clock.speed), config.gateway_silent_after_s * max(1.0, clock.speed))
         self.twin = rebuild(store, self.limits)
+        self.twin.settle(clock.now())
         self.fingerprints = {row["gateway_id"]: row["fingerprint"] for row in store.gateways()}
         self.writer = Writer(
             store,
@@ -94,4 +95,5 @@ class Agent:
         """
         self.fingerprints = {row["gateway_id"]: row["fingerprint"] for row in await self.read(self.store.gateways)}
         self.twin = rebuild(self.store, self.limits)
+        self.twin.settle(self.clock.now())
         self.hub.reset()

@@ -204,7 +204,7 @@ class Twin:
         """What changed since the last call, and forget it. Keys as in `snapshot`, without what never moves."""
         changed: Row = {"now": now}
         if self._dirty_devices:
-            changed["devices"] = [self._show_device(self.devices[id_], now, moving=True) for id_ in sorted(self._dirty_devices)]
+            changed["devices"] = [self._show_device(self.devices[id_], now) for id_ in sorted(self._dirty_devices)]
         if self._dirty_rooms:
             changed["rooms"] = [self._show_room(self.rooms[id_], now) for id_ in sorted(self._dirty_rooms)]
         if self._dirty_gateways:
@@ -216,6 +216,13 @@ class Twin:
         self._dirty_gateways.clear()
         self._dirty_alarms = False
         return changed
+
+    def settle(self, now: float) -> None:
+        """Nothing has changed as of `now`: what is true now is what pages are about to get as a snapshot."""
+        self._dirty_devices.update(self.devices)
+        self._dirty_rooms.update(self.rooms)
+        self._dirty_gateways.update(self.gateways)
+        self.delta(now)
 
     def snapshot(self, now: float) -> Row:
         hospital = self.registry.hospital if self.registry is not None else None
@@ -235,9 +242,9 @@ class Twin:
         order = {"critical": 0, "caution": 1, "information": 2}
         return sorted(self.alarms.values(), key=lambda row: (order[row["severity"]], -row["raised_at"]))
 
-    def _show_device(self, device: DeviceTwin, now: float, *, moving: bool) -> Row:
+    def _show_device(self, device: DeviceTwin, now: float) -> Row:
         device.shown_stale = self.stale(device, now)
-        return device.moving(device.shown_stale) if moving else device.view(device.shown_stale)
+        return device.moving(device.shown_stale)
 
     def _show_room(self, room: RoomTwin, now: float) -> Row:
         room.shown_stale = self.stale(room, now)

@@ -7,7 +7,7 @@ import { ClimateTable } from "./climate.js";
 import { now } from "./line.js";
 import { STATES } from "./model.js";
 
-const PAD = 8;
+const PAD = 7;
 const EDGE = 2;
 const LINE = 16;
 const ROW = 22;
@@ -190,7 +190,7 @@ export class Plan {
       const x = area.x + (n % columns) * width;
       const y = area.y + Math.floor(n / columns) * ROW;
       const watts = mark.watts === null ? "" : `${mark.watts < 10 ? mark.watts.toFixed(1) : power(Math.round(mark.watts)).replace(/\.0$/, "")}\u202fW`;
-      const wattsWide = watts ? this.wide(watts, 12) + 8 : 0;
+      const wattsWide = watts ? this.wide(watts, 12) + 5 : 0;
       const room = width - 21 - 4 - wattsWide;
       const both = room >= Math.min(60, this.wide(mark.name, 12));
       const parts = [
@@ -198,7 +198,7 @@ export class Plan {
         this.shape(`s-${mark.state}`, `state-${mark.state}`, x, y + 3, 15),
         svg("text", { class: "device-name", x: x + 21, y: y + 15, "font-size": 12 }, this.fit(mark.name, both ? room : width - 26, 12) || ""),
       ];
-      if (both && watts) parts.push(svg("text", { class: "device-power", x: x + width - 4, y: y + 15, "font-size": 12, "text-anchor": "end" }, watts));
+      if (both && watts) parts.push(svg("text", { class: "device-power", x: x + width - 1, y: y + 15, "font-size": 12, "text-anchor": "end" }, watts));
       return this.group(mark, parts);
     });
   }

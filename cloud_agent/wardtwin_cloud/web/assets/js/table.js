@@ -87,7 +87,7 @@ export class DeviceTable {
     let row = this.rows.get(device.device_id);
     if (!row) {
       const pick = h("button", { type: "button", class: "pick", tabindex: -1, "aria-pressed": "false" }, device.name);
-      row = h("tr", { "data-device": device.device_id }, h("td"), h("td", { class: "name" }, pick, h("span", { class: "sub" })),
+      row = h("tr", { "data-device": device.device_id }, h("td"), h("td", { class: "name" }, pick, h("span", { class: "sub" }), h("span", { class: "sub", hidden: true })),
         h("td", { class: "num" }), h("td", { class: "num age" }));
       this.rows.set(device.device_id, row);
     }
@@ -97,11 +97,15 @@ export class DeviceTable {
       stateCell.replaceChildren(stateMark(state));
     }
     row.classList.toggle("stale", lost);
-    setText(nameCell.firstElementChild, device.name);
+    const [pick, place, word] = nameCell.children;
+    setText(pick, device.name);
+    if (pick.title !== device.name) pick.title = device.name;
     const at = now();
     const room = this.model.rooms.get(device.room_id)?.name ?? t("twin.elsewhere");
     const since = lost ? (device.heard_at === null ? t("state.no_data_yet") : t("state.no_data_since", { time: clock(device.heard_at, at) })) : null;
-    setText(nameCell.lastElementChild, since ? `${room} · ${since}` : room);
+    setText(place, room);
+    setText(word, since ?? "");
+    word.hidden = since === null;
     setText(powerCell, watts === null ? "–" : power(watts));
     setText(ageCell, device.heard_at === null ? "–" : age(at - device.heard_at));
     return row;
