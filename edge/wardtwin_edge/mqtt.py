@@ -114,10 +114,7 @@ class MqttLink(threading.Thread):
         self._config = config
         self._committer = committer
         self._stopping = threading.Event()
-        self._wake_r, self._wake_w = socket.socketpair()
-        self._wake_r.setblocking(False)
-        self._wake_w.setblocking(False)
-        self._session = Session(self._wake_w)
+        self._session: Session | None = None
         self._batch: list[Arrival] = []
         self._unsent = b""
         self._client = self._new_client(config.client_id or f"wardtwin-{gateway_id}")
@@ -141,18 +138,23 @@ class MqttLink(threading.Thread):
     def stop_reading(self) -> None:
         """Read no more, send the acks that are still to come, and end. Called from any thread."""
         self._stopping.set()
-        self._session.wake()
+        if self._session is not None:
+            self._session.wake()
 
     def run(self) -> None:
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.setblocking(False)
+        self._wake_w.setblocking(False)
         back_off = _BACK_OFF_S[0]
         try:
             while not self._stopping.is_set():
                 began = time.monotonic()
                 try:
-                    self._session, self._unsent = Session(self._wake_w), b""
+                    session = self._session = Session(self._wake_w)
+                    self._unsent = b""
                     self._client.forget_read_ahead()
                     self._client.connect(self._config.host, self._config.port, _KEEPALIVE_S)
-                    self._serve(self._session)
+                    self._serve(session)
                 except (OSError, ValueError) as error:
                     self.state = f"cannot connect: {error}"
                 except Exception as error:  # whatever a broker answers, the gateway goes on
@@ -230,5 +232,6 @@ class MqttLink(threading.Thread):
         client.subscribe(topics.UP_FILTER, qos=1)
 
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
+        assert self._session is not None
         token = message.mid if message.qos else 0
         self._batch.append(Arrival(self._session, bytes(message.payload), time.monotonic(), token))

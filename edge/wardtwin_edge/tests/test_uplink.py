@@ -198,11 +198,20 @@ def test_a_restart_with_an_unacked_batch_sends_that_very_batch(cloud: Cloud, tmp
 
     asyncio.run(first())
     asyncio.run(second())
-    assert [sequence for _, sequence in cloud.batches] == [1, 2]
+    assert [batch.rows() for batch in cloud.batches.values() if batch.kind is BatchKind.READINGS] == [20, 5]
+    assert len({epoch for epoch, _ in cloud.batches}) == 1
 
 
 def test_a_batch_the_cloud_refuses_stands_aside_and_the_rest_goes_on(cloud: Cloud, tmp_path: Path) -> None:
-    cloud.answer = lambda batch: (400, {}, b"ragged") if batch.sequence == 1 else None
+    refused = []
+
+    def refuse_first(batch):
+        if batch.kind is BatchKind.READINGS and not refused:
+            refused.append(batch.sequence)
+            return 400, {}, b"ragged"
+        return None
+
+    cloud.answer = refuse_first
 
     async def scenario() -> None:
         async with Link(tmp_path, cloud.url) as link:
