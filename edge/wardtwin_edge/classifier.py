@@ -65,9 +65,7 @@ class Classifier:
             self._settle(power_w, at, changes)
         elif state is DeviceState.IN_USE:
             if drawing:
-                if self._pause_at is not None:
-                    self._pause_at = None
-                    self.moved = True
+                self._resume(at, changes)
             else:
                 self._in_pause(power_w, at, changes)
         elif drawing or self._run_at is not None:
@@ -126,12 +124,24 @@ class Classifier:
             since, self._pause_at = self._pause_at, None
             self._to(self._low, since, changes)
 
+    def _resume(self, at: float, changes: list[Change]) -> None:
+        """Drawing again while in use: the pause is bridged, unless it was too long for that and no report fell behind its end."""
+        if self._pause_at is None:
+            return
+        since, self._pause_at = self._pause_at, None
+        self.moved = True
+        if at - since > self._type.min_off_s:
+            self._to(self._low, since, changes)
+            self._run_at = at
+
     def _in_run(self, power_w: float, at: float, changes: list[Change]) -> None:
         if self._run_at is None:
             self._run_at = at
             self.moved = True
         if self._drawing:
             if self._pause_at is not None:
+                if at - self._pause_at > self._type.min_off_s:
+                    self._run_at = at
                 self._pause_at = None
                 self.moved = True
             if at - self._run_at >= self._type.min_on_s:

@@ -72,7 +72,7 @@ def otsu(values: Power) -> float:
     between = np.full(_BINS, -1.0)
     between[inside] = (mean * below[inside] / total - mass[inside]) ** 2 / (below[inside] * (total - below[inside]))
     # several empty bins between two levels are equally good: the middle one is farthest from both
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-12))
+    best = np.flatnonzero(between >= between.max() - 1e-12 * abs(between.max()))
     return float(centres[best[len(best) // 2]])
 
 

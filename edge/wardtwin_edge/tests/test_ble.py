@@ -120,7 +120,7 @@ def test_no_adapter_is_said_and_tried_again() -> None:
 
 def test_the_platform_s_own_scanner_without_an_adapter_ends_nothing() -> None:
     link = BleLink(config.Ble("bleak"), Basket())
-    asyncio.run(running(link, lambda: link.state != "starting"))
+    asyncio.run(running(link, lambda: link.state != "starting", 25))
     assert link.state.startswith(("no radio", "scanning"))
 
 

@@ -3,7 +3,7 @@ import itertools
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wardtwin_edge.classifier import Classifier
@@ -106,6 +106,9 @@ def test_changes_are_told_in_order_and_never_repeat_a_state(samples) -> None:
     assert all(a.state != b.state for a, b in itertools.pairwise(changes))
 
 
+@settings(max_examples=500)
+@example([(1, 50.0), (21, 0.0), (1, 50.0)])
+@example([(30, 50.0), (21, 0.0), (30, 50.0)])
 @given(st.lists(st.tuples(st.integers(1, 60), st.sampled_from([0.0, 5.0, 50.0])), min_size=1, max_size=10))
 def test_in_use_intervals_equal_the_label_rule_s(phases) -> None:
     """The rule sees the future, the classifier does not; what both call in use is the same, once it has settled at rest."""
