@@ -51,11 +51,13 @@ def demo(
     json: Json = False,
 ) -> None:
     """Run a whole ward on this machine: emulated tags, gateway, cloud agent, page."""
-    from wardtwin_tools.demo import run_demo
+    from wardtwin_tools.demo import print_result, run_demo
 
     result = _run(run_demo(workdir, headless=headless, seconds=seconds, port=port, mosquitto=broker is BrokerChoice.MOSQUITTO))
     if json:
         emit(result)
+    else:
+        print_result(result)
     if result["lost"] or result["duplicates"]:
         raise typer.Exit(1)
 

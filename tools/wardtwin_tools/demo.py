@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
+from rich.table import Column, Table
+
 from wardtwin_board.devices import device_signal
 from wardtwin_board.rooms import RoomClimate, RoomSignal
 from wardtwin_board.signals import MainsSignal
@@ -54,6 +56,14 @@ async def run_demo(workdir: Path, *, headless: bool, seconds: float, port: int |
         return _result(registry, ward, sequences, twin, rejected)
     finally:
         await ward.__aexit__(None, None, None)
+
+
+def print_result(result: dict[str, Any]) -> None:
+    table = Table("transport", *(Column(name, justify="right") for name in ("tags", "sent", "stored by the cloud", "acked", "duplicates")))
+    for name, row in result["transports"].items():
+        table.add_row(name, *(str(row.get(key, "–")) for key in ("tags", "sent", "stored", "acked", "duplicates")))
+    console.print(table)
+    console.print(f"Lost: {result['lost']}. Still held by tags: {result['held_by_tags']}. Refused: {sum(result['rejected'].values())}.")
 
 
 def _signal(device: Device) -> MainsSignal:
