@@ -19,7 +19,7 @@ from wardtwin_sync.states import DeviceState
 
 PAGE_ROWS = 200
 STATE_ORDER = ("in_use", "standby", "charging", "off", "fault", "unknown")
-RANGES = {"1h": 3600.0, "6h": 6 * 3600.0, "24h": 86400.0, "7d": 7 * 86400.0}
+RANGES = {"15m": 900.0, "1h": 3600.0, "6h": 6 * 3600.0, "24h": 86400.0, "7d": 7 * 86400.0}
 
 
 class Assets(StaticFiles):
@@ -78,7 +78,13 @@ def device_rows(agent: Agent) -> list[dict[str, Any]]:
     rows = []
     for twin in agent.twin.devices.values():
         row = twin.view(agent.twin.stale(twin, now))
-        rows.append({**row, "room_name": places.room_name(row["room_id"]), "lost": row["stale"] or row["state"] is DeviceState.UNKNOWN})
+        rows.append(
+            {
+                **row,
+                "room_name": places.room_name(row["room_id"]),
+                "lost": row["stale"] or (row["state"] is DeviceState.UNKNOWN and row["reason"] == "silent"),
+            }
+        )
     return rows
 
 

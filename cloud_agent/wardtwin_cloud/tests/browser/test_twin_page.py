@@ -76,6 +76,18 @@ def test_a_device_silent_for_20_minutes_is_unknown_with_the_time_of_its_last_wor
     assert row.locator("td.num").first.inner_text() == "–"
 
 
+def test_a_device_that_is_heard_but_not_yet_understood_keeps_its_power(tmp_path: Path, open_page: OpenPage) -> None:
+    with fresh_ward(tmp_path, small_registry(2)) as ward:
+        ward.feeder.send(BatchKind.READINGS, readings(1, 2, active_power_w=55.5))
+        page: Any = open_page(ward.url)
+        text = page.locator("#devices tr[data-device=device-0]").inner_text()
+        assert "Unknown" in text
+        assert "heard, state not known yet" in text
+        assert "55.5" in text
+        assert "no data yet" in page.locator("#devices tr[data-device=device-1]").inner_text()
+        page.close()
+
+
 def test_one_selection_shows_in_plan_table_panel_and_address(ward: Ward, open_page: OpenPage) -> None:
     page: Any = open_page(ward.url)
     page.locator("#plan [data-device=autoclave-1]").click()

@@ -3,6 +3,7 @@ import uPlot from "../vendor/uplot/uplot.js";
 import { block, context, h, icon, stateMark, t, word } from "./page.js";
 import { clock, clockSeconds, dateAndTime, duration, measured, power } from "./format.js";
 import { Line, now, showFreshness } from "./line.js";
+import { lack } from "./model.js";
 import { searchElsewhere } from "./search.js";
 
 const device = block("device");
@@ -20,12 +21,9 @@ function stale() {
 }
 
 function showNow() {
-  const lost = stale() || device.reported_state === "unknown";
+  const lost = stale() || (device.reported_state === "unknown" && device.reason === "silent");
   const state = lost ? "unknown" : device.reported_state;
-  const at = now();
-  let since = "";
-  if (lost) since = device.heard_at === null ? t("state.no_data_yet") : t("state.no_data_since", { time: clock(device.heard_at, at) });
-  else if (device.state_since !== null) since = t("state.since", { time: clock(device.state_since, at) });
+  const since = lack(device, stale()) ?? (device.state_since === null ? "" : t("state.since", { time: clock(device.state_since, now()) }));
   const number = (name, value, unit) => h("div", { class: "now-item" }, h("dt", {}, name), h("dd", { class: "num" }, value, unit ? h("span", { class: "unit" }, ` ${unit}`) : null));
   const items = [
     h("div", { class: "now-item" }, h("dt", {}, t("col.state")), h("dd", {}, stateMark(state), h("span", { class: "sub" }, since))),
@@ -52,7 +50,15 @@ function showNow() {
 
 async function load() {
   const to = now();
-  const from = to - device.range_s;
+  const whole = await loadSpan(to - device.range_s, to);
+  // a device that has just begun to report is not shown as a speck at the end of an empty hour
+  const first = whole.buckets[0]?.bucket_start;
+  if (first === undefined || first - whole.from < device.range_s * 0.1 || whole.intervals.told.some((row) => row.since < whole.from)) return whole;
+  const span = Math.max((to - first) * 1.05, 60);
+  return loadSpan(to - span, to);
+}
+
+async function loadSpan(from, to) {
   const points = Math.min(1200, Math.max(200, Math.round(element("chart").clientWidth)));
   const span = `from=${from}&to=${to}`;
   const get = async (what) => {
@@ -63,7 +69,7 @@ async function load() {
   const states = get(`states?${span}`);
   let figures = null;
   // a day and more from the minutes' summaries, where there are any
-  if (device.range_s >= 86400) figures = await get(`summaries?${span}&points=${points}`);
+  if (to - from >= 86400) figures = await get(`summaries?${span}&points=${points}`);
   if (!figures?.buckets.length) figures = await get(`readings?${span}&points=${points}`);
   return { from, to, bucket: figures.bucket_s, buckets: figures.buckets, intervals: intervals((await states).states, figures.buckets, figures.bucket_s, from, to) };
 }

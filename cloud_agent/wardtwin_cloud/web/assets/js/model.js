@@ -1,8 +1,22 @@
 // The twin as the page holds it: the agent's snapshot, kept up by deltas, and what follows from it as time goes by.
+import { t } from "./page.js";
+import { clock } from "./format.js";
 import { now } from "./line.js";
 
 const STATES = ["in_use", "standby", "charging", "off", "fault", "unknown"];
 export { STATES };
+
+/**
+ * Why nothing certain can be said of a device, in words; null when its state is known. `stale`: its last word is too old.
+ * A device may be heard and yet its state not be known: then its power is shown, and no time of a last word.
+ */
+export function lack(device, stale) {
+  if (stale || (device.reported_state === "unknown" && device.reason === "silent")) {
+    return device.heard_at === null ? t("state.no_data_yet") : t("state.no_data_since", { time: clock(device.heard_at, now()) });
+  }
+  if (device.reported_state !== "unknown") return null;
+  return t(device.reason === "unplugged" ? "state.unplugged" : "state.not_known");
+}
 
 export class Model {
   constructor(snapshot) {
@@ -59,6 +73,15 @@ export class Model {
 
   state(device) {
     return this.stale(device) ? "unknown" : device.reported_state;
+  }
+
+  /** No word of it that could be called live: its power is not shown. */
+  lost(device) {
+    return this.stale(device) || (device.reported_state === "unknown" && device.reason === "silent");
+  }
+
+  lack(device) {
+    return lack(device, this.stale(device));
   }
 
   /** Devices in a place: {noun, id} with noun hospital, building, floor, room or elsewhere. */

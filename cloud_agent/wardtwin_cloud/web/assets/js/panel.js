@@ -37,11 +37,9 @@ export class Panel {
   device(device) {
     if (!device) return null;
     const state = this.model.state(device);
-    const lost = state === "unknown";
+    const lost = this.model.lost(device);
     const at = now();
-    let since = "";
-    if (lost) since = device.heard_at === null ? t("state.no_data_yet") : t("state.no_data_since", { time: clock(device.heard_at, at) });
-    else if (device.state_since !== null) since = t("state.since", { time: clock(device.state_since, at) });
+    const since = this.model.lack(device) ?? (device.state_since === null ? "" : t("state.since", { time: clock(device.state_since, at) }));
     const room = this.model.rooms.get(device.room_id);
     const located = device.room_since === null ? t("twin.home_room") : t("twin.here_since", { time: clock(device.room_since, at) });
     const place = room
@@ -66,7 +64,7 @@ export class Panel {
     if (!room) return null;
     const climate = this.model.climates.get(room.room_id);
     const devices = this.model.devicesIn({ noun: "room", id: room.room_id });
-    const watts = devices.reduce((sum, device) => sum + (this.model.state(device) === "unknown" ? 0 : (device.active_power_w ?? 0)), 0);
+    const watts = devices.reduce((sum, device) => sum + (this.model.lost(device) ? 0 : (device.active_power_w ?? 0)), 0);
     const facts = [fact(t("twin.devices_here"), String(devices.length)), fact(t("twin.power_now"), `${power(watts)}\u202fW`)];
     let note = null;
     if (!climate) note = t("twin.no_climate");

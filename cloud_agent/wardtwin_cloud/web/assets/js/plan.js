@@ -111,7 +111,7 @@ export class Plan {
     const width = label.width - 2 * PAD;
     const marks = devices.map((device) => {
       const state = this.model.state(device);
-      const watts = state === "unknown" || device.active_power_w === null ? null : device.active_power_w;
+      const watts = this.model.lost(device) || device.active_power_w === null ? null : device.active_power_w;
       return { id: device.device_id, name: device.name, state, watts, dim: this.filter.size > 0 && !this.filter.has(state) };
     });
     const severity = this.severity(room, devices);

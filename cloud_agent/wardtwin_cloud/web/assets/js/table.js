@@ -1,6 +1,6 @@
 // The table of devices beside the plan: the same devices, the same selection, usable without the plan.
 import { h, setText, stateMark, t } from "./page.js";
-import { age, clock, power } from "./format.js";
+import { age, power } from "./format.js";
 import { now } from "./line.js";
 import { STATES } from "./model.js";
 
@@ -79,7 +79,7 @@ export class DeviceTable {
 
   values(device) {
     const state = this.model.state(device);
-    const lost = state === "unknown";
+    const lost = this.model.lost(device);
     return { device, state, lost, power: lost ? null : device.active_power_w };
   }
 
@@ -102,10 +102,10 @@ export class DeviceTable {
     if (pick.title !== device.name) pick.title = device.name;
     const at = now();
     const room = this.model.rooms.get(device.room_id)?.name ?? t("twin.elsewhere");
-    const since = lost ? (device.heard_at === null ? t("state.no_data_yet") : t("state.no_data_since", { time: clock(device.heard_at, at) })) : null;
+    const lack = this.model.lack(device);
     setText(place, room);
-    setText(word, since ?? "");
-    word.hidden = since === null;
+    setText(word, lack ?? "");
+    word.hidden = lack === null;
     setText(powerCell, watts === null ? "–" : power(watts));
     setText(ageCell, device.heard_at === null ? "–" : age(at - device.heard_at));
     return row;
