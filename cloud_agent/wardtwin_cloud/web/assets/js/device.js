@@ -2,6 +2,7 @@
 import uPlot from "../vendor/uplot/uplot.js";
 import { block, context, h, icon, stateMark, t, word } from "./page.js";
 import { clock, clockSeconds, dateAndTime, duration, measured, power } from "./format.js";
+import { load } from "./history.js";
 import { Line, now, showFreshness } from "./line.js";
 import { lack } from "./model.js";
 import { searchElsewhere } from "./search.js";
@@ -9,7 +10,6 @@ import { searchElsewhere } from "./search.js";
 const device = block("device");
 const silentGateways = new Map();
 const element = (id) => document.getElementById(id);
-const path = `/api/v1/devices/${encodeURIComponent(device.device_id)}`;
 const AXIS = 56;
 const FIGURES = 300;
 const STATES = 100;
@@ -44,55 +44,6 @@ function showNow() {
     root.replaceChildren(...items);
   }
   root.classList.toggle("stale", lost);
-}
-
-// -- history
-
-async function load() {
-  const to = now();
-  const whole = await loadSpan(to - device.range_s, to);
-  // a device that has just begun to report is not shown as a speck at the end of an empty hour
-  const first = whole.buckets[0]?.bucket_start;
-  if (first === undefined || first - whole.from < device.range_s * 0.1 || whole.intervals.told.some((row) => row.since < whole.from)) return whole;
-  const span = Math.max((to - first) * 1.05, 60);
-  return loadSpan(to - span, to);
-}
-
-async function loadSpan(from, to) {
-  const points = Math.min(1200, Math.max(200, Math.round(element("chart").clientWidth)));
-  const span = `from=${from}&to=${to}`;
-  const get = async (what) => {
-    const answer = await fetch(`${path}/${what}`);
-    if (!answer.ok) throw new Error(`${answer.status}`);
-    return answer.json();
-  };
-  const states = get(`states?${span}`);
-  let figures = null;
-  // a day and more from the minutes' summaries, where there are any
-  if (to - from >= 86400) figures = await get(`summaries?${span}&points=${points}`);
-  if (!figures?.buckets.length) figures = await get(`readings?${span}&points=${points}`);
-  return { from, to, bucket: figures.bucket_s, buckets: figures.buckets, intervals: intervals((await states).states, figures.buckets, figures.bucket_s, from, to) };
-}
-
-/** State intervals within [from, to]; where no reading came for longer than the stale limit, the state is not known. */
-function intervals(states, buckets, bucket, from, to) {
-  const told = states.map((row) => ({ state: row.state, reason: row.reason, from: Math.max(row.since, from), to: Math.min(row.until ?? to, to), since: row.since, until: row.until }))
-    .filter((row) => row.to > row.from);
-  const limit = Math.max(device.stale_after_s, 2 * bucket);
-  const ends = [from - limit - 1, ...buckets.map((one) => one.bucket_start + bucket)];
-  const starts = [...buckets.map((one) => one.bucket_start), to];
-  const gaps = starts.map((start, n) => ({ from: Math.max(ends[n], from), to: start })).filter((gap, n) => starts[n] - ends[n] > limit && gap.to > gap.from);
-  const cut = [];
-  for (const row of told) {
-    let at = row.from;
-    for (const gap of gaps) {
-      if (gap.to <= at || gap.from >= row.to) continue;
-      if (gap.from > at) cut.push({ ...row, from: at, to: gap.from });
-      at = Math.min(gap.to, row.to);
-    }
-    if (at < row.to) cut.push({ ...row, from: at, to: row.to });
-  }
-  return { told, shown: [...cut, ...gaps.map((gap) => ({ ...gap, state: "unknown" }))].sort((a, b) => a.from - b.from) };
 }
 
 // -- chart
@@ -272,7 +223,7 @@ function showFigures() {
 
 async function update() {
   try {
-    shown = await load();
+    shown = await load(device, Math.min(1200, Math.max(200, Math.round(element("chart").clientWidth))));
   } catch (error) {
     if (!shown) element("chart").replaceChildren(h("p", { class: "quiet chart-note" }, t("device.failed", { reason: error.message })));
     return;
