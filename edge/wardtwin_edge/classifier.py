@@ -18,7 +18,7 @@ from wardtwin_models.device_types import DeviceType
 from wardtwin_sync.states import DeviceState
 
 SETTLE_S = 3.0
-SETTLE_IN_USE_S = 30.0
+SETTLE_IN_USE_S = 10.0
 """In-use power is believed after min_on_s as ever, but nobody waits longer than this for the first word on a device."""
 _OFF_BAND = 0.8
 """Standby is left for off below this share of off_below_w."""

@@ -31,6 +31,7 @@ _WINDOW = 20
 _QUIET_S = 0.004
 """A broker with its default settings sends 20 messages and then waits for acks: when as many are held and nothing more
 comes, waiting for a fuller group would only cost time."""
+_BACKLOG = 4
 _TICK_S = 0.4
 _ACK_EVERY_S = 0.25
 _RETRY_S = 1.0
@@ -104,12 +105,17 @@ class Committer(threading.Thread):
             self.on_fatal()
 
     def _gather(self) -> list[Arrival]:
-        """The next group: full, or max_delay_ms after its first message, or a window's worth and nothing more on the way."""
+        """The next group: full, or max_delay_ms after its first message, or a window's worth and nothing more on the way.
+
+        What has arrived beyond a full group goes along, up to _BACKLOG groups: one sync to the disk for all of it.
+        """
         group: list[Arrival] = []
         deadline = 0.0
         most = self._commit.max_messages
-        while len(group) < most:
-            if not group:
+        while len(group) < most * _BACKLOG:
+            if len(group) >= most:
+                wait = 0.0
+            elif not group:
                 wait = max(0.0, min(_TICK_S, self._next_tick - time.monotonic(), self._acks.due_in(time.monotonic())))
             else:
                 wait = deadline - time.monotonic()

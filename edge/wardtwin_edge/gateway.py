@@ -5,6 +5,7 @@ import contextlib
 import logging
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,8 @@ class Gateway:
     async def run(self) -> int:
         """Until SIGTERM or SIGINT; return the exit code."""
         loop = asyncio.get_running_loop()
+        # the thread that commits shall not wait 5 ms for the one that reads, every time it comes back from the disk
+        sys.setswitchinterval(0.001)
         # few threads: each would keep memory of its own
         loop.set_default_executor(ThreadPoolExecutor(max_workers=2, thread_name_prefix="aside"))
         for number in (signal.SIGTERM, signal.SIGINT):

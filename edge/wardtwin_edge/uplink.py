@@ -94,7 +94,7 @@ class Uplink:
                     now = time.monotonic()
                     # a burst is taken in first: readings wait for it, though not for ever
                     raw = now >= raw_at and (not self._committer.is_busy or now >= raw_at + RAW_PATIENCE_S)
-                    wait = await self._round(client, raw)
+                    wait = await self._round(client, raw) if raw or self._urgent.is_set() else None
                     if raw:
                         raw_at = time.monotonic() + RAW_EVERY_S
                     pause = max(RAW_EVERY_S / 4, raw_at - time.monotonic())
