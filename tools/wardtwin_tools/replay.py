@@ -141,7 +141,7 @@ def _registry(device_type: str, transport: Transport) -> Registry:
 async def _first_word(ward: EmulatedWard) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _FIRST_WORD_S
-    while not (await ward.stack.get_cloud("/api/v1/sequences"))["sequences"]:
+    while (await ward.stack.get_cloud("/api/v1/twin"))["devices"][0]["active_power_w"] is None:
         ward.stack.gateway.check()
         if loop.time() > deadline:
             raise ToolError(f"the tag's first report did not reach the cloud within {_FIRST_WORD_S:.0f} s")
