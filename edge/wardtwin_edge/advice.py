@@ -45,7 +45,7 @@ def _own(facts: dict[str, Any]) -> Lines:
 
 def _ways(facts: dict[str, Any]) -> Lines:
     return [
-        (Severity.CAUTION, f"{_NAMES[name]}: {transport['state']}. {_REMEDIES[name]}")
+        (Severity.CAUTION, f"{_NAMES[name]}: {transport['state'].rstrip('.')}. {_REMEDIES[name]}")
         for name, transport in facts["transports"].items()
         if transport["ok"] is False
     ]
