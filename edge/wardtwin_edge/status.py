@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from wardtwin_edge import outbox
 from wardtwin_edge.advice import advice
 from wardtwin_edge.database import counters
-from wardtwin_edge.pipeline import Pipeline, TagState
+from wardtwin_edge.pipeline import Pipeline
+from wardtwin_edge.tag_state import TagState
 
 if TYPE_CHECKING:
     from wardtwin_edge.gateway import Gateway
