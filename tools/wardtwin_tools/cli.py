@@ -104,13 +104,14 @@ def bench_crash(
 
 @bench_app.command("ingest")
 def bench_ingest(
-    messages: Annotated[int, typer.Option(min=1000, help="Frames queued at the broker for each stage.")] = 40_000,
+    messages: Annotated[int, typer.Option(min=1000, help="Frames queued at the broker for each stage and round.")] = 30_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Medians over this many rounds are reported.")] = 3,
     json: Json = False,
 ) -> None:
     """Messages a second from MQTT to durable commit, against paho alone and SQLite alone in the same run."""
     from wardtwin_tools.bench.ingest import ingest
 
-    result = _run(ingest(messages))
+    result = _run(ingest(messages, rounds))
     emit(result) if json else console.print(result)
 
 

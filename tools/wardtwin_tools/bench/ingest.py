@@ -8,10 +8,14 @@ import asyncio
 import sqlite3
 import tempfile
 import time
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
+from rich.progress import Progress
 
 from wardtwin_board.broker import Mosquitto
 from wardtwin_board.drain import drain_with_paho, publish, subscribe_once
@@ -23,13 +27,19 @@ from wardtwin_tools.stack import BrokerSettings, Stack, card_of
 
 TAGS = 200
 COMMIT_ROWS = 150
+DATABASE = "gateway.db"
+DRAIN_S = 120.0
 
 
-async def ingest(messages: int) -> dict[str, Any]:
+async def ingest(messages: int, rounds: int) -> dict[str, Any]:
+    """`rounds` times: queue, drain with paho, drain with the gateway; the medians are reported, `of_paho` is that of the ratios."""
     registry = load_registry(TAGS)
     cards = [card_of(registry, tag.tag_id) for tag in registry.tags]
     tags = [LoadTag(card.binding.tag_id, bytes.fromhex(card.key_hex)) for card in cards]
-    with tempfile.TemporaryDirectory(prefix="wardtwin-ingest-") as scratch:
+    paho: list[float] = []
+    gateway: list[Drained] = []
+    with tempfile.TemporaryDirectory(prefix="wardtwin-ingest-") as scratch, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("rounds", total=rounds * 3 + 1)
         workdir = Path(scratch)
         broker = Mosquitto(workdir / "broker", users={GATEWAY_ID: "gateway", "load": "load"}, tags={})
         await broker.start()
@@ -42,27 +52,35 @@ async def ingest(messages: int) -> dict[str, Any]:
             await _connected(stack)
             stack.gateway.stop()
             subscribe_once(access)
-            console.print(f"queueing {messages} sealed frames of {TAGS} tags at the broker")
-            frames = [(tag.tag_id, tag.make(n)) for n in range(messages // TAGS) for tag in tags]
-            publish(access, frames)
-            console.print("draining with paho alone")
-            paho_per_s = drain_with_paho(access, len(frames))
-            console.print("committing with SQLite alone")
+            for _ in range(rounds):
+                frames = [(tag.tag_id, tag.make(n)) for n in range(messages // TAGS) for tag in tags]
+                publish(access, frames)
+                progress.advance(task)
+                paho.append(drain_with_paho(access, len(frames)))
+                progress.advance(task)
+                gateway.append(await _drain_with_gateway(stack, workdir / "gateway", len(frames)))
+                progress.advance(task)
             sqlite_per_s = _sqlite_alone(workdir / "ceiling.db", frames)
-            console.print("draining with the gateway")
-            durable = await _drain_with_gateway(stack, len(frames))
-            return {
-                "durable_per_s": round(durable["per_s"]),
-                "paho_only_per_s": round(paho_per_s),
-                "sqlite_only_per_s": round(sqlite_per_s),
-                "of_paho": round(durable["per_s"] / paho_per_s, 3),
-                "cpu_us_per_message": round(durable["cpu_us"], 1),
-                "rss_mb": round(durable["rss_mb"], 1),
-                "messages": len(frames),
-            }
         finally:
             await stack.stop()
             broker.stop()
+    return {
+        "durable_per_s": round(median(drained.per_s for drained in gateway)),
+        "paho_only_per_s": round(median(paho)),
+        "sqlite_only_per_s": round(sqlite_per_s),
+        "of_paho": round(median(drained.per_s / alone for drained, alone in zip(gateway, paho, strict=True)), 3),
+        "cpu_us_per_message": round(median(drained.cpu_us for drained in gateway), 1),
+        "rss_mb": round(max(drained.rss_mb for drained in gateway), 1),
+        "messages": len(frames),
+        "rounds": rounds,
+    }
+
+
+@dataclass(frozen=True)
+class Drained:
+    per_s: float
+    cpu_us: float
+    rss_mb: float
 
 
 async def _connected(stack: Stack) -> None:
@@ -73,32 +91,36 @@ async def _connected(stack: Stack) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _drain_with_gateway(stack: Stack, total: int) -> dict[str, float]:
-    stack.gateway.start()
-    process = psutil.Process(stack.gateway.pid)
-    await stack.gateway.wait_ready()
-    began = ended = time.monotonic()
-    first = stored = 0
-    cpu_began = process.cpu_times()
-    rss = 0
-    while stored < total and time.monotonic() - began < 300:
-        status = await stack.get_gateway()
-        now_stored = status["commit"]["committed"]
-        now = time.monotonic()
-        if first == 0 and now_stored:
-            # count from the first look at which something was there: the start-up is not part of the rate
-            first, began, cpu_began = now_stored, now, process.cpu_times()
-        if now_stored != stored:
-            stored, ended = now_stored, now
-        rss = max(rss, process.memory_info().rss)
-        await asyncio.sleep(0.1)
-    cpu = process.cpu_times()
-    seconds = max(ended - began, 1e-6)
-    return {
-        "per_s": (stored - first) / seconds,
-        "cpu_us": (cpu.user + cpu.system - cpu_began.user - cpu_began.system) / max(stored - first, 1) * 1e6,
-        "rss_mb": rss / 1e6,
-    }
+async def _drain_with_gateway(stack: Stack, data_dir: Path, total: int) -> Drained:
+    """Start the gateway, watch its own database fill, stop it. The rate runs from the first commit seen, so start-up is no part of it."""
+    with closing(sqlite3.connect(f"file:{data_dir / DATABASE}?mode=ro", uri=True)) as database:
+
+        def newest() -> int:
+            return int(database.execute("SELECT coalesce(max(id), 0) FROM readings").fetchone()[0])
+
+        before = newest()
+        stack.gateway.start()
+        process = psutil.Process(stack.gateway.pid)
+        deadline = time.monotonic() + DRAIN_S
+        while (first := newest()) == before:
+            _check(stack, deadline)
+            await asyncio.sleep(0.005)
+        began, cpu_began, rss = time.monotonic(), process.cpu_times(), 0
+        while (stored := newest()) < before + total:
+            _check(stack, deadline)
+            rss = max(rss, process.memory_info().rss)
+            await asyncio.sleep(0.02)
+        seconds, cpu = time.monotonic() - began, process.cpu_times()
+    stack.gateway.stop()
+    drained = stored - first
+    used_s = cpu.user + cpu.system - cpu_began.user - cpu_began.system
+    return Drained(drained / seconds, used_s / drained * 1e6, rss / 1e6)
+
+
+def _check(stack: Stack, deadline: float) -> None:
+    stack.gateway.check()
+    if time.monotonic() > deadline:
+        raise TimeoutError(f"the gateway did not drain the broker within {DRAIN_S:.0f} s")
 
 
 def _sqlite_alone(path: Path, frames: list[tuple[str, bytes]]) -> float:
