@@ -29,40 +29,40 @@ class Pattern:
     phases: tuple[Phase, ...]
 
 
-_OFF = Phase("off", (60, 180), 0.3, 0.02)
+_OFF = Phase("off", (300, 900), 0.3, 0.02)
 
 PATTERNS: dict[str, Pattern] = {
     "infusion_pump": Pattern(0.55, (
-        Phase("standby", (40, 120), 3.1, 0.1), Phase("in_use", (240, 900), 8.2, 0.5, (3, 0.3, 2.5)),
-        Phase("charging", (90, 240), 14.5, 0.3))),
+        Phase("standby", (300, 700), 3.1, 0.1), Phase("in_use", (240, 900), 8.2, 0.5, (3, 0.3, 2.5)),
+        Phase("charging", (300, 700), 14.5, 0.3))),
     "syringe_pump": Pattern(0.52, (
-        Phase("in_use", (240, 900), 6.4, 0.4, (8, 0.15, 2.0)), Phase("standby", (40, 120), 2.6, 0.1),
-        Phase("charging", (90, 240), 11.0, 0.3))),
+        Phase("in_use", (240, 900), 6.4, 0.4, (8, 0.15, 2.0)), Phase("standby", (300, 700), 2.6, 0.1),
+        Phase("charging", (300, 700), 11.0, 0.3))),
     "ventilator": Pattern(0.72, (
-        Phase("in_use", (600, 1800), 78.0, 2.5, (4, 0.35, 38.0)), Phase("standby", (60, 180), 31.0, 0.6))),
+        Phase("in_use", (600, 1800), 78.0, 2.5, (4, 0.35, 38.0)), Phase("standby", (300, 700), 31.0, 0.6))),
     "patient_monitor": Pattern(0.62, (
-        Phase("in_use", (600, 1800), 38.0, 1.0, (300, 0.08, 9.0)), Phase("standby", (60, 180), 11.5, 0.3))),
+        Phase("in_use", (600, 1800), 38.0, 1.0, (300, 0.08, 9.0)), Phase("standby", (300, 700), 11.5, 0.3))),
     "humidifier": Pattern(0.99, (
-        Phase("in_use", (400, 1200), 9.0, 0.5, (20, 0.45, 140.0)), Phase("standby", (60, 180), 5.2, 0.2))),
+        Phase("in_use", (400, 1200), 9.0, 0.5, (20, 0.45, 140.0)), Phase("standby", (300, 700), 5.2, 0.2))),
     "ultrasound": Pattern(0.86, (
-        Phase("standby", (60, 200), 54.0, 1.5), Phase("in_use", (180, 500), 205.0, 12.0), _OFF)),
+        Phase("standby", (300, 700), 54.0, 1.5), Phase("in_use", (300, 700), 205.0, 12.0), _OFF)),
     "ecg": Pattern(0.5, (
-        Phase("standby", (60, 200), 4.4, 0.1), Phase("in_use", (60, 180), 21.0, 1.5, (12, 0.4, 14.0)), _OFF,
-        Phase("charging", (90, 240), 17.0, 0.4))),
+        Phase("standby", (300, 700), 4.4, 0.1), Phase("in_use", (200, 400), 21.0, 1.5, (12, 0.4, 14.0)), _OFF,
+        Phase("charging", (300, 700), 17.0, 0.4))),
     "anaesthesia": Pattern(0.8, (
-        Phase("in_use", (500, 1500), 142.0, 4.0, (5, 0.4, 30.0)), Phase("standby", (90, 240), 61.0, 1.0))),
+        Phase("in_use", (500, 1500), 142.0, 4.0, (5, 0.4, 30.0)), Phase("standby", (300, 700), 61.0, 1.0))),
     "electrosurgical": Pattern(0.7, (
-        Phase("standby", (60, 200), 24.0, 0.5), Phase("in_use", (180, 400), 31.0, 1.0, (14, 0.3, 240.0)), _OFF)),
+        Phase("standby", (300, 700), 24.0, 0.5), Phase("in_use", (300, 700), 31.0, 1.0, (14, 0.3, 240.0)), _OFF)),
     "autoclave": Pattern(0.99, (
-        Phase("standby", (60, 180), 38.0, 0.8), Phase("in_use", (500, 1100), 260.0, 6.0, (45, 0.6, 1850.0)))),
+        Phase("standby", (300, 700), 38.0, 0.8), Phase("in_use", (500, 1100), 260.0, 6.0, (45, 0.6, 1850.0)))),
     "washer_disinfector": Pattern(0.93, (
-        Phase("in_use", (500, 1100), 340.0, 15.0, (70, 0.5, 1900.0)), Phase("standby", (90, 240), 9.0, 0.3))),
+        Phase("in_use", (500, 1100), 340.0, 15.0, (70, 0.5, 1900.0)), Phase("standby", (300, 700), 9.0, 0.3))),
     "lab_refrigerator": Pattern(0.78, (
         Phase("in_use", (100000, 100001), 4.0, 0.2, (540, 0.4, 96.0)),)),
 }  # fmt: skip
 """device type -> what it does, in turn, for ever."""
 
-DEFAULT_PATTERN = Pattern(0.8, (Phase("standby", (60, 200), 8.0), Phase("in_use", (200, 600), 60.0, 2.0), _OFF))
+DEFAULT_PATTERN = Pattern(0.8, (Phase("standby", (300, 700), 8.0), Phase("in_use", (200, 600), 60.0, 2.0), _OFF))
 
 
 class DeviceSignal:
