@@ -7,6 +7,8 @@ UV_VERSION := 0.13.9
 # an editable install that is up to date is told by these
 PROJECT := pyproject.toml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# the system's certificates: hospitals have proxies with an authority of their own
+export UV_SYSTEM_CERTS := 1
 unexport VIRTUAL_ENV
 
 .PHONY: demo test soak lint types unit hil browser packages lock clean help
