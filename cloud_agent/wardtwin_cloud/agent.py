@@ -42,6 +42,7 @@ class Agent:
         )
         self.hub = Hub(lambda: self.twin.delta(clock.now()), self.snapshot, clock.now, config.max_live_clients)
         self._marker = store.change_marker()
+        self._refreshing = asyncio.Lock()
         self._readers = ThreadPoolExecutor(READ_THREADS, "reader")
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -79,16 +80,21 @@ class Agent:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            marker = await self.read(self.store.change_marker)
-            if marker != self._marker:
-                self._marker = marker
-                await self._reload()
+            await self.refresh()
             self.twin.tick(self.clock.now())
             if self.twin.changed:
                 self.hub.changed()
 
+    async def refresh(self) -> None:
+        """Take what changed in the registry or the list of gateways, by a request or by another process (the command line)."""
+        async with self._refreshing:
+            marker = await self.read(self.store.change_marker)
+            if marker != self._marker:
+                await self._reload()
+                self._marker = marker
+
     async def _reload(self) -> None:
-        """The register or the gateways were changed by another process (the command line).
+        """Build the twin anew; every page gets a snapshot.
 
         A batch committed while the store is being read may be taken a second time from the writer: states and values do
         not mind (newer rows win), the gateway's count of batches may be one high until the next start.

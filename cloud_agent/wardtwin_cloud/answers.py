@@ -1,5 +1,6 @@
 """JSON answers of the API, faults included."""
 
+import random
 from typing import Any
 
 import msgspec
@@ -17,4 +18,11 @@ def problem(status: int, code: str, message: str) -> Response:
     response = answer({"error": code, "message": message}, status)
     if status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def later(status: int, code: str, message: str, retry_after_s: float) -> Response:
+    """Spread over 1 to 2 times the wait: a ward full of gateways must not come back in one second."""
+    response = problem(status, code, message)
+    response.headers["Retry-After"] = str(round(retry_after_s * (1 + random.random())))
     return response

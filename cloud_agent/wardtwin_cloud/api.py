@@ -11,6 +11,7 @@ from starlette.routing import Route
 from wardtwin_cloud.answers import answer, problem
 from wardtwin_cloud.errors import BusyError, RefusedError
 from wardtwin_cloud.ingest import post_batch
+from wardtwin_cloud.registration import post_tag
 from wardtwin_cloud.rows import LATEST_TIME
 
 if TYPE_CHECKING:
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 10_000
 MAX_POINTS = 4_000
+_OURS = {"id", "epoch_number", "batch_sequence"}
+"""Columns that order rows in the store."""
 
 
 def routes() -> list[Route]:
     return [
         Route("/healthz", healthz),
         Route("/api/v1/gateways/{gateway_id}/batches/{epoch}/{sequence:int}", post_batch, methods=["POST"]),
+        Route("/api/v1/tags", post_tag, methods=["POST"]),
         Route("/api/v1/twin", twin),
         Route("/api/v1/events", events),
         Route("/api/v1/sequences", sequences),
@@ -114,16 +118,16 @@ async def device_readings(request: Request) -> Response:
     agent = agent_of(request)
     device_id = request.path_params["device_id"]
     start, end = span(request)
-    device = agent.twin.devices.get(device_id)
-    tag_ids = device.tags if device is not None else ()
+    spans = await agent.read(agent.store.spans, f"device:{device_id}", start, end)
+    tag_ids = sorted({tag.tag_id for tag in spans})
     points = int(number(request, "points", 0, low=0, high=MAX_POINTS))
     shown: dict[str, Any] = {"device_id": device_id, "tag_ids": tag_ids, "from": start, "to": end}
     if points:
         bucket_s = max((end - start) / points, 1.0)
-        rows = await agent.read(agent.store.reading_buckets, tag_ids, start, end, bucket_s) if tag_ids else []
+        rows = await agent.read(agent.store.reading_buckets, spans, start, bucket_s)
         return answer({**shown, "bucket_s": bucket_s, "buckets": rows})
     limit = int(number(request, "limit", MAX_ROWS, low=1, high=MAX_ROWS))
-    rows = await agent.read(agent.store.readings, tag_ids, start, end, limit) if tag_ids else []
+    rows = await agent.read(agent.store.readings, spans, limit)
     return answer({**shown, "truncated": len(rows) >= limit, "readings": [unpacked(row) for row in rows]})
 
 
@@ -150,7 +154,7 @@ def span(request: Request) -> tuple[float, float]:
 
 def unpacked(row: dict[str, Any]) -> dict[str, Any]:
     """A row of the store as the API shows it: no internal id, no empty cells, JSON cells as objects."""
-    shown = {name: cell for name, cell in row.items() if cell is not None and name != "id"}
+    shown = {name: cell for name, cell in row.items() if cell is not None and name not in _OURS}
     for name in ("detail", "seconds_by_state"):
         if name in shown:
             shown[name] = msgspec.json.decode(shown[name])

@@ -20,15 +20,17 @@ from wardtwin_cloud.config import CloudConfig
 from wardtwin_cloud.errors import CloudError, ConfigError, RegistryError
 from wardtwin_cloud.register import check_registry
 from wardtwin_cloud.store import SqliteStore, open_store
-from wardtwin_cloud.tokens import fingerprint, new_token
+from wardtwin_cloud.tokens import REGISTRAR_PREFIX, fingerprint, new_token
 from wardtwin_sync.errors import SchemaError
 from wardtwin_sync.registry import decode_registry, encode
 
 app = typer.Typer(help="The cloud agent of wardtwin: takes what gateways send, shows the twin.", no_args_is_help=True, add_completion=False)
 registry_app = typer.Typer(help="Hospital, rooms, devices and tags.", no_args_is_help=True)
 gateway_app = typer.Typer(help="Gateways that may send.", no_args_is_help=True)
+token_app = typer.Typer(help="Tokens that make tags known, for `wardtwin tag provision --cloud`.", no_args_is_help=True)
 app.add_typer(registry_app, name="registry")
 app.add_typer(gateway_app, name="gateway")
+app.add_typer(token_app, name="token")
 
 notes = Console(stderr=True, highlight=False)
 results = Console(highlight=False)
@@ -62,6 +64,15 @@ def opened(data: Path) -> Iterator[SqliteStore]:
         yield store
     finally:
         store.close()
+
+
+def check_name(name: str, noun: str) -> None:
+    if not name or len(name) > 128 or not all(c.isalnum() or c in "-_." for c in name):
+        raise ConfigError(f"{noun} has 1 to 128 letters, digits, '-', '_' or '.'")
+
+
+def day_and_time(at: float | None) -> str:
+    return "never" if at is None else datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds")
 
 
 def show(value: dict[str, Any], as_json: bool, human: Callable[[], None]) -> None:
@@ -99,7 +110,7 @@ def registry_import(file: Annotated[Path, typer.Argument(dir_okay=False)], data:
             raise ConfigError(f"cannot read {file}: {error.strerror}") from error
         check_registry(registry)
         with opened(data) as store:
-            revision = store.import_registry(encode(registry), time.time())
+            revision = store.import_registry(encode(registry), clock_from(os.environ).now())
     counts = {"revision": revision, "rooms": len(registry.rooms()), "devices": len(registry.devices), "tags": len(registry.tags)}
     show(
         counts,
@@ -119,8 +130,7 @@ def gateway_add(
 ) -> None:
     """Let a gateway send. Prints its token, which is stored as a hash only and cannot be shown again."""
     with plain_errors():
-        if not gateway_id or len(gateway_id) > 128 or not all(c.isalnum() or c in "-_." for c in gateway_id):
-            raise ConfigError("a gateway id has 1 to 128 letters, digits, '-', '_' or '.'")
+        check_name(gateway_id, "a gateway id")
         token = new_token()
         with opened(data) as store:
             if not new and any(row["gateway_id"] == gateway_id for row in store.gateways()):
@@ -145,11 +155,53 @@ def gateway_list(data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
         for name in ("batches", "rows", "quarantined"):
             table.add_column(name, justify="right")
         for row in rows:
-            last = datetime.fromtimestamp(row["received_at"], UTC).isoformat(" ", "seconds") if row["received_at"] else "never"
-            table.add_row(row["gateway_id"], last, str(row["batches"]), str(row["rows"]), str(row["quarantined"]))
+            table.add_row(
+                row["gateway_id"], day_and_time(row["received_at"]), str(row["batches"]), str(row["rows"]), str(row["quarantined"])
+            )
         results.print(table if rows else "No gateway yet. Add one: wardtwin-cloud gateway add ID")
 
     show({"gateways": rows}, as_json, human)
+
+
+@token_app.command("add")
+def token_add(name: str, data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Let someone make tags known. Prints the token, which is stored as a hash only and cannot be shown again."""
+    with plain_errors():
+        check_name(name, "a token's name")
+        token = new_token(REGISTRAR_PREFIX)
+        with opened(data) as store:
+            if not store.add_token(name, fingerprint(token), time.time()):
+                raise ConfigError(f"there is a token {name} already; end it first with: wardtwin-cloud token revoke {name}")
+
+    def human() -> None:
+        notes.print(f"{name} may make tags known. Put this token into a file of its own, for --cloud-token-file; it is not shown again.")
+        sys.stdout.write(token + "\n")
+
+    show({"name": name, "token": token}, as_json, human)
+
+
+@token_app.command("list")
+def token_list(data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """Who may make tags known."""
+    with plain_errors(), opened(data) as store:
+        rows = [{"name": row["name"], "added_at": row["added_at"]} for row in store.tokens()]
+
+    def human() -> None:
+        table = Table("token", "added", box=None, pad_edge=False)
+        for row in rows:
+            table.add_row(row["name"], day_and_time(row["added_at"]))
+        results.print(table if rows else "No token yet. Add one: wardtwin-cloud token add NAME")
+
+    show({"tokens": rows}, as_json, human)
+
+
+@token_app.command("revoke")
+def token_revoke(name: str, data: DataDir = DEFAULT_DATA, as_json: AsJson = False) -> None:
+    """End a token, at once."""
+    with plain_errors(), opened(data) as store:
+        if not store.revoke_token(name):
+            raise ConfigError(f"there is no token {name}; see them with: wardtwin-cloud token list")
+    show({"name": name, "revoked": True}, as_json, lambda: notes.print(f"The token {name} ended.", markup=False))
 
 
 @app.command()

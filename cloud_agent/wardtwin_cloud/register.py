@@ -1,11 +1,33 @@
-"""Check a registry before it is taken: everything that contradicts itself is listed at once. Pure."""
+"""The registry: checked before it is taken, every contradiction listed at once; changed by one tag. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from msgspec.structs import replace
+
 from wardtwin_cloud.errors import RegistryError
-from wardtwin_sync.registry import Registry
+from wardtwin_sync.registry import Device, Registry, TagBinding
+
+
+def bind_tag(registry: Registry, binding: TagBinding, device: Device | None) -> Registry:
+    """`registry` with the tag where `binding` says, and nowhere else; its device made or changed. The order of the rest stays.
+
+    A device known already keeps its ward and home room where `device` has none: not said is not taken away.
+    """
+    devices = {known.device_id: known for known in registry.devices}
+    if device is not None:
+        known = devices.get(device.device_id, device)
+        devices[device.device_id] = replace(device, ward=device.ward or known.ward, home_room_id=device.home_room_id or known.home_room_id)
+    tags = {tag.tag_id: tag for tag in registry.tags} | {binding.tag_id: binding}
+    return replace(registry, devices=tuple(devices.values()), tags=tuple(tags.values()))
+
+
+def subject_of(binding: TagBinding) -> str:
+    """`device:<id>` or `room:<id>` the tag sits on, empty where on nothing."""
+    if binding.device_id is not None:
+        return f"device:{binding.device_id}"
+    return f"room:{binding.room_id}" if binding.room_id is not None else ""
 
 
 def check_registry(registry: Registry) -> None:

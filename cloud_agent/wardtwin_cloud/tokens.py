@@ -1,15 +1,20 @@
-"""Gateway tokens: shown once, stored as a hash. A token has 256 random bits, so a fast hash is enough."""
+"""Tokens: shown once, stored as a hash. A token has 256 random bits, so a fast hash is enough.
+
+Two kinds, each good for one door: a gateway's for its batches, a registrar's for making tags known.
+"""
 
 import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
 
-PREFIX = "wtg_"
+GATEWAY_PREFIX = "wtg_"
+REGISTRAR_PREFIX = "wtr_"
+"""Prefixes tell people and refusals which kind a token is; what it may do is decided by whose hash it has."""
 
 
-def new_token() -> str:
-    return PREFIX + secrets.token_urlsafe(32)
+def new_token(prefix: str = GATEWAY_PREFIX) -> str:
+    return prefix + secrets.token_urlsafe(32)
 
 
 def fingerprint(token: str) -> str:
@@ -17,11 +22,19 @@ def fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def owner_of(token: str, fingerprints: Mapping[str, str]) -> str | None:
-    """The gateway `token` belongs to, of {gateway_id: fingerprint}. Looks at every entry, whichever matches."""
+def bearer(header: str) -> str | None:
+    """The token of an Authorization header."""
+    scheme, _, token = header.partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def owner_of(token: str | None, fingerprints: Mapping[str, str]) -> str | None:
+    """Whose `token` is, of {name: fingerprint}. Looks at every entry, whichever matches."""
+    if token is None:
+        return None
     offered = fingerprint(token)
     owner = None
-    for gateway_id, stored in fingerprints.items():
+    for name, stored in fingerprints.items():
         if hmac.compare_digest(stored, offered):
-            owner = gateway_id
+            owner = name
     return owner

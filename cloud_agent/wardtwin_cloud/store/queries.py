@@ -39,14 +39,26 @@ ALARMS = "SELECT * FROM alarms WHERE raised_at < ? ORDER BY raised_at DESC LIMIT
 STATE_AT = "SELECT * FROM states WHERE device_id = ? AND since < ? ORDER BY since DESC, id DESC LIMIT 1"
 STATES = "SELECT * FROM states WHERE device_id = ? AND since >= ? AND since < ? ORDER BY since, id LIMIT ?"
 
+BOUND_SINCE = "SELECT tag_id, max(since) AS since FROM bindings GROUP BY tag_id"
+SPANS = """
+SELECT tag_id, since, until FROM (
+    SELECT tag_id, subject, since, lead(since) OVER (PARTITION BY tag_id ORDER BY since) AS until FROM bindings
+    WHERE tag_id IN (SELECT tag_id FROM bindings WHERE subject = ?)
+) AS bound WHERE subject = ? AND since < ? AND (until IS NULL OR until > ?) ORDER BY since, tag_id"""
+BOUND_TO = """
+SELECT tag_id, subject, since FROM bindings AS b
+WHERE since = (SELECT max(since) FROM bindings WHERE tag_id = b.tag_id)"""
+TOKENS = "SELECT name, fingerprint, added_at FROM tokens ORDER BY name"
+
+SPAN = "(tag_id = ? AND measured_at >= ? AND measured_at < ?)"
 READINGS = """
-SELECT * FROM readings WHERE tag_id IN ({tags}) AND measured_at >= ? AND measured_at < ? ORDER BY measured_at, id LIMIT ?"""
+SELECT * FROM readings WHERE {spans} ORDER BY measured_at, id LIMIT ?"""
 READING_BUCKETS = """
 SELECT ? + ? * bucket AS bucket_start, samples, active_power_w, active_power_w_min, active_power_w_max
 FROM (
     SELECT CAST((measured_at - ?) / ? AS INTEGER) AS bucket, count(*) AS samples, avg(active_power_w) AS active_power_w,
            min(active_power_w) AS active_power_w_min, max(active_power_w) AS active_power_w_max
-    FROM readings WHERE tag_id IN ({tags}) AND measured_at >= ? AND measured_at < ? AND active_power_w IS NOT NULL
+    FROM readings WHERE ({spans}) AND active_power_w IS NOT NULL
     GROUP BY 1
 ) AS buckets ORDER BY bucket_start"""
 

@@ -2,8 +2,10 @@
 
 import queue
 import sqlite3
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +13,29 @@ import msgspec
 import zstandard
 
 from wardtwin_cloud.errors import StoreError
+from wardtwin_cloud.register import subject_of
 from wardtwin_cloud.rows import Screened, table_columns
 from wardtwin_cloud.store import queries
-from wardtwin_cloud.store.interface import Outcome, Row
+from wardtwin_cloud.store.interface import Outcome, Row, Span
 from wardtwin_cloud.store.migrate import migrate
 from wardtwin_sync.batch import BatchKind
+from wardtwin_sync.registry import Registry, decode_registry, encode
 
 READERS = 4
 BUSY_TIMEOUT_MS = 10_000
 MAX_QUARANTINE = 1_000
 """Entries kept. Beyond, only known ones are counted up: a gateway gone mad cannot fill the disk."""
 MAX_QUARANTINE_BODIES = 100
+MAX_REVISIONS = 100
+"""Revisions of the registry kept: each is a whole one."""
+
+
+_ORDER = ("epoch_number", "batch_sequence")
 
 
 def _insert_sql(kind: BatchKind) -> str:
-    names = ("gateway_id", "ahead", *table_columns(kind))
+    own = table_columns(kind)
+    names = ("gateway_id", "ahead", *own, *(_ORDER if kind is BatchKind.SUMMARIES else ()))
     columns = ", ".join(f'"{name}"' for name in names)
     sql = f"INSERT INTO {kind.value} ({columns}) VALUES ({', '.join('?' * len(names))})"
     if kind is BatchKind.ALARMS:
@@ -35,6 +45,13 @@ def _insert_sql(kind: BatchKind) -> str:
             ' "value" = coalesce(excluded."value", "value"), "limit" = coalesce(excluded."limit", "limit"),'
             " unit = coalesce(excluded.unit, unit), raised_at = min(excluded.raised_at, raised_at),"
             " cleared_at = coalesce(excluded.cleared_at, cleared_at)"
+        )
+    if kind is BatchKind.SUMMARIES:
+        # a minute revised: the latest batch of the gateway wins, in whatever order they come
+        moved = ", ".join(f"{name} = excluded.{name}" for name in ("ahead", *own[2:], *_ORDER))
+        sql += (
+            f" ON CONFLICT (gateway_id, subject, minute_start) DO UPDATE SET {moved}"
+            " WHERE (excluded.epoch_number, excluded.batch_sequence) >= (epoch_number, batch_sequence)"
         )
     return sql
 
@@ -47,6 +64,7 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._writing = threading.Lock()
         self._writer = self._connect()
         try:
             migrate(self._writer)
@@ -73,21 +91,23 @@ class SqliteStore:
     # -- writing
 
     def commit(self, batches: Sequence[Screened]) -> list[Outcome]:
-        try:
-            with self._transaction():
-                return [self._keep(batch) for batch in batches]
-        except sqlite3.Error as error:
-            raise StoreError(f"the store cannot commit: {error}") from error
+        with self._transaction():
+            return [self._keep(batch) for batch in batches]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._writer.execute("ROLLBACK")
-            raise
-        self._writer.execute("COMMIT")
+        """One at a time, from any thread. Raise StoreError when the database cannot; nothing is kept then."""
+        with self._writing:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                yield
+                self._writer.execute("COMMIT")
+            except BaseException as error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise StoreError(f"the store cannot commit: {error}") from error
+                raise
 
     def _keep(self, batch: Screened) -> Outcome:
         db = self._writer
@@ -97,17 +117,28 @@ class SqliteStore:
             db.execute("UPDATE gateways SET received_at = ? WHERE gateway_id = ?", (batch.received_at, batch.gateway_id))
             return outcome
         db.execute(
+            "INSERT INTO epochs SELECT ?, ?, (SELECT count(*) + 1 FROM epochs WHERE gateway_id = ?) WHERE true"
+            " ON CONFLICT (gateway_id, epoch) DO NOTHING",
+            (batch.gateway_id, batch.epoch, batch.gateway_id),
+        )
+        db.execute(
             "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (*batch.key, batch.digest, batch.kind.value, len(batch.rows), batch.created_at, batch.received_at),
         )
         gateway = batch.gateway_id
-        db.executemany(_INSERT[batch.kind], ((gateway, ahead, *row) for ahead, row in zip(batch.ahead, batch.rows, strict=True)))
+        order = (self._epoch_number(batch), batch.sequence) if batch.kind is BatchKind.SUMMARIES else ()
+        db.executemany(_INSERT[batch.kind], ((gateway, ahead, *row, *order) for ahead, row in zip(batch.ahead, batch.rows, strict=True)))
         db.execute(
             "UPDATE gateways SET epoch = ?, received_at = ?, batches = batches + 1, rows = rows + ?, ahead = ahead + ?, dropped = ?"
             " WHERE gateway_id = ?",
             (batch.epoch, batch.received_at, len(batch.rows), sum(batch.ahead), msgspec.json.encode(batch.dropped).decode(), gateway),
         )
         return Outcome.STORED
+
+    def _epoch_number(self, batch: Screened) -> int:
+        key = (batch.gateway_id, batch.epoch)
+        (number,) = self._writer.execute("SELECT number FROM epochs WHERE gateway_id = ? AND epoch = ?", key).fetchone()
+        return int(number)
 
     def _quarantine(self, batch: Screened, stored_digest: str) -> Outcome:
         db = self._writer
@@ -127,9 +158,29 @@ class SqliteStore:
         return Outcome.QUARANTINED
 
     def import_registry(self, body: bytes, at: float) -> int:
+        registry = decode_registry(body)
         with self._transaction():
-            cursor = self._writer.execute("INSERT INTO registry (imported_at, body) VALUES (?, ?)", (at, body.decode()))
-        return int(cursor.lastrowid or 0)
+            return self._put_registry(registry, at)
+
+    def change_registry(self, change: Callable[[Registry | None], Registry], at: float) -> int:
+        with self._transaction():
+            row = self._writer.execute("SELECT revision, body FROM registry ORDER BY revision DESC LIMIT 1").fetchone()
+            known = decode_registry(row[1].encode()) if row is not None else None
+            changed = change(known)
+            return int(row[0]) if row is not None and changed == known else self._put_registry(changed, at)
+
+    def _put_registry(self, registry: Registry, at: float) -> int:
+        db = self._writer
+        revision = int(db.execute("INSERT INTO registry (imported_at, body) VALUES (?, ?)", (at, encode(registry).decode())).lastrowid or 0)
+        db.execute("DELETE FROM registry WHERE revision <= ?", (revision - MAX_REVISIONS,))
+        sat = {tag_id: (subject, since) for tag_id, subject, since in db.execute(queries.BOUND_TO)}
+        sits = dict.fromkeys(sat, "") | {tag.tag_id: subject_of(tag) for tag in registry.tags}
+        for tag_id, subject in sits.items():
+            before, since = sat.get(tag_id, (None, 0.0))
+            if subject != before:
+                moved_at = max(at, since) if before is not None else 0.0
+                db.execute("INSERT OR REPLACE INTO bindings (tag_id, since, subject) VALUES (?, ?, ?)", (tag_id, moved_at, subject))
+        return revision
 
     def add_gateway(self, gateway_id: str, fingerprint: str, at: float) -> None:
         """Add a gateway, or give a known one a new token; the old token ends."""
@@ -139,6 +190,15 @@ class SqliteStore:
                 " ON CONFLICT (gateway_id) DO UPDATE SET fingerprint = excluded.fingerprint, added_at = excluded.added_at",
                 (gateway_id, fingerprint, at),
             )
+
+    def add_token(self, name: str, fingerprint: str, at: float) -> bool:
+        with self._transaction():
+            sql = "INSERT INTO tokens (name, fingerprint, added_at) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING"
+            return self._writer.execute(sql, (name, fingerprint, at)).rowcount == 1
+
+    def revoke_token(self, name: str) -> bool:
+        with self._transaction():
+            return self._writer.execute("DELETE FROM tokens WHERE name = ?", (name,)).rowcount == 1
 
     # -- reading
 
@@ -162,6 +222,16 @@ class SqliteStore:
 
     def gateways(self) -> list[Row]:
         return self._rows(queries.GATEWAYS)
+
+    def tokens(self) -> list[Row]:
+        return self._rows(queries.TOKENS)
+
+    def bound_since(self) -> dict[str, float]:
+        return {row["tag_id"]: row["since"] for row in self._rows(queries.BOUND_SINCE)}
+
+    def spans(self, subject: str, start: float, end: float) -> list[Span]:
+        bound = self._rows(queries.SPANS, (subject, subject, end, start))
+        return [Span(row["tag_id"], max(start, row["since"]), end if row["until"] is None else min(end, row["until"])) for row in bound]
 
     def change_marker(self) -> tuple[int, int, float]:
         (row,) = self._rows(queries.CHANGE_MARKER)
@@ -192,12 +262,16 @@ class SqliteStore:
         before = self._rows(queries.STATE_AT, (device_id, start))
         return before + self._rows(queries.STATES, (device_id, start, end, limit))
 
-    def readings(self, tag_ids: Sequence[str], start: float, end: float, limit: int) -> list[Row]:
-        return self._rows(queries.READINGS.format(tags=_marks(tag_ids)), (*tag_ids, start, end, limit))
+    def readings(self, spans: Sequence[Span], limit: int) -> list[Row]:
+        if not spans:
+            return []
+        return self._rows(queries.READINGS.format(spans=_any_of(spans)), (*chain.from_iterable(spans), limit))
 
-    def reading_buckets(self, tag_ids: Sequence[str], start: float, end: float, bucket_s: float) -> list[Row]:
-        sql = queries.READING_BUCKETS.format(tags=_marks(tag_ids))
-        return self._rows(sql, (start, bucket_s, start, bucket_s, *tag_ids, start, end))
+    def reading_buckets(self, spans: Sequence[Span], start: float, bucket_s: float) -> list[Row]:
+        if not spans:
+            return []
+        sql = queries.READING_BUCKETS.format(spans=_any_of(spans))
+        return self._rows(sql, (start, bucket_s, start, bucket_s, *chain.from_iterable(spans)))
 
     def summaries(self, subject: str, start: float, end: float, limit: int) -> list[Row]:
         return self._rows(queries.SUMMARIES, (subject, start, end, limit))
@@ -221,8 +295,8 @@ class SqliteStore:
         return int(self._rows("SELECT count(*) AS held FROM quarantine")[0]["held"])
 
 
-def _marks(values: Sequence[str]) -> str:
-    return ", ".join("?" * len(values))
+def _any_of(spans: Sequence[Span]) -> str:
+    return " OR ".join([queries.SPAN] * len(spans))
 
 
 def open_store(path: Path) -> SqliteStore:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from wardtwin_cloud.errors import SchemaVersionError, StoreError
-from wardtwin_cloud.store import Outcome, SqliteStore, open_store
+from wardtwin_cloud.store import Outcome, Span, SqliteStore, open_store
 from wardtwin_cloud.store.migrate import migrations
 from wardtwin_cloud.tests.serving import readings, small_registry
 from wardtwin_cloud.tests.test_twin import LIMITS, NOW, batch, state
@@ -49,7 +49,7 @@ def test_states_of_a_span_are_led_by_the_one_in_force_at_its_start(store: Sqlite
 def test_buckets_cover_the_span_and_keep_extremes(store: SqliteStore) -> None:
     rows = readings(1, 100, at=NOW - 1)
     store.commit([batch(BatchKind.READINGS, rows)])
-    buckets = store.reading_buckets(["0" * 12], NOW - 100, NOW, 10.0)
+    buckets = store.reading_buckets([Span("0" * 12, NOW - 100, NOW)], NOW - 100, 10.0)
     assert sum(row["samples"] for row in buckets) == 100
     assert len(buckets) == 10
     assert min(row["active_power_w_min"] for row in buckets) == min(row["active_power_w"] for row in rows)

@@ -13,7 +13,7 @@ FRAMES = 24
 
 def rebuild(store: Store, limits: Limits) -> Twin:
     stored = store.registry()
-    twin = Twin(decode_registry(stored[1]) if stored is not None else None, limits)
+    twin = Twin(decode_registry(stored[1]) if stored is not None else None, limits, store.bound_since())
     for row in store.gateways():
         twin.add_gateway(row, msgspec.json.decode(row["dropped"]) if row["dropped"] else {})
     for tag_id in store.tag_ids():

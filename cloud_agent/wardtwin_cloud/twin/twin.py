@@ -1,6 +1,6 @@
 """The twin itself. No I/O and no clock: rows and `now` come in, views go out. Lives on one thread, the event loop's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wardtwin_cloud.rows import Screened, reader_of
@@ -19,9 +19,13 @@ __all__ = ["Limits", "Twin"]
 
 
 class Twin:
-    """Devices, rooms, gateways and open alarms of one hospital. What changed since the last `delta` is remembered."""
+    """Devices, rooms, gateways and open alarms of one hospital. What changed since the last `delta` is remembered.
 
-    def __init__(self, registry: Registry | None, limits: Limits) -> None:
+    `bound_since`: when a tag came to where it sits; what it measured before is not about that device or room.
+    """
+
+    def __init__(self, registry: Registry | None, limits: Limits, bound_since: Mapping[str, float] | None = None) -> None:
+        self._bound_since = bound_since or {}
         self.limits = limits
         self.registry = registry
         self.devices: dict[str, DeviceTwin] = {}
@@ -97,6 +101,8 @@ class Twin:
 
     def _take_reading(self, row: Row, gateway_id: str) -> None:
         at, tag_id = row["measured_at"], row["tag_id"]
+        if at < self._bound_since.get(tag_id, NEVER):
+            return
         device = self._device_of_tag.get(tag_id)
         room = self._room_of_tag.get(tag_id)
         if device is not None:

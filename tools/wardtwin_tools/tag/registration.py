@@ -61,10 +61,11 @@ def _post(url: str, token: str, body: bytes, client: httpx.Client | None) -> Out
 
 
 def _words(answer: httpx.Response) -> str:
-    """Our own gateway and cloud say {"error", "advice"}; a proxy in between says anything."""
+    """Our gateway says {"error", "advice"}, our cloud {"error": a word for programs, "message"}; a proxy in between says anything."""
     try:
         said = answer.json()
-        return "; ".join(str(said[name]) for name in ("error", "advice") if said.get(name)) or answer.reason_phrase
+        names = ("message",) if said.get("message") else ("error", "advice")
+        return "; ".join(str(said[name]) for name in names if said.get(name)) or answer.reason_phrase
     except (ValueError, TypeError, AttributeError):
         return answer.text[:200].strip() or answer.reason_phrase
 

@@ -50,6 +50,9 @@ def test_a_no_is_refused_with_its_words_and_silence_is_unreachable(made: provisi
     advised = httpx.Response(400, json={"error": "another tag sits on PUMP-07", "advice": "take it off first"})
     no = registration.with_gateway("http://localhost:1", "t", made.card, client=client(advised, []))
     assert no.detail.endswith("answered 400: another tag sits on PUMP-07; take it off first")
+    cloud = httpx.Response(400, json={"error": "registry", "message": "tag 240ac4e29526: room w9 is not in the hospital"})
+    no = registration.with_cloud("http://localhost:1", "t", made.card, client=client(cloud, []))
+    assert no.detail.endswith("answered 400: tag 240ac4e29526: room w9 is not in the hospital")
     for fault in (httpx.ConnectError("refused"), httpx.ReadTimeout("slow")):
         assert registration.with_gateway("http://[::1]:1", "t", made.card, client=client(fault, [])).status == "unreachable"
 
