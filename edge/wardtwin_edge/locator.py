@@ -16,6 +16,8 @@ STRONGER_DB = 4.0
 FOR_S = 20.0
 """A new room must be stronger by STRONGER_DB for FOR_S. Users complain most of rooms that flap."""
 LOST_S = 600.0
+GATEWAY_NEAR_DBM = -75.0
+"""The gateway's radio hears the whole ward: only what it hears this well can be in its own room."""
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):

@@ -16,7 +16,7 @@ from wardtwin_edge.classifier import Change
 from wardtwin_edge.clock import SYNCHRONISED, Clock, Correction, Timeline
 from wardtwin_edge.config import Config
 from wardtwin_edge.decoder import Rejected, Report, Undecodable
-from wardtwin_edge.locator import Locator, NearestBeacon, Placement, Sighting
+from wardtwin_edge.locator import GATEWAY_NEAR_DBM, Locator, NearestBeacon, Placement, Sighting
 from wardtwin_edge.roster import Roster, Tag
 from wardtwin_edge.store import Changes, Store
 from wardtwin_edge.tag_state import TagState
@@ -221,7 +221,7 @@ class Pipeline:
         if arrival.address is not None:
             state.heard.rssi_dbm = arrival.rssi_dbm
             gateway = self._config.gateway
-            if gateway.room_id is not None:
+            if gateway.room_id is not None and arrival.rssi_dbm is not None and arrival.rssi_dbm >= GATEWAY_NEAR_DBM:
                 self._see(Sighting(gateway.id, tag_id, tag_id, gateway.id, gateway.room_id, arrival.rssi_dbm, at), changes)
 
     def _see(self, sighting: Sighting, changes: Changes) -> None:

@@ -146,6 +146,11 @@ def test_what_the_gateway_s_own_radio_hears_places_a_tag_near_the_gateway(bench:
     assert [(row["room_id"], row["rssi_dbm"]) for row in sent(bench, BatchKind.PLACEMENTS)] == [("room-9", -48.0)]
 
 
+def test_a_tag_the_gateway_hears_from_afar_is_not_in_the_gateway_s_room(bench: Bench) -> None:
+    bench.hear(bench.tags[0], bench.tags[0].advert(1, active_power_w=5), rssi_dbm=-88)
+    assert sent(bench, BatchKind.PLACEMENTS) == []
+
+
 def test_a_tag_never_sighted_is_placed_by_its_home_room(bench: Bench) -> None:
     bench.take(bench.tags[0].energy(1))
     bench.tick()
