@@ -1,15 +1,17 @@
 """The device page in a real browser: its chart is drawn, its states stand behind and beneath it, figures behind every line."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from wardtwin_cloud.tests.browser.conftest import OpenPage, Ward
-from wardtwin_cloud.tests.serving import readings
+from wardtwin_cloud.tests.serving import Feeder, readings, serving
 from wardtwin_sync.batch import BatchKind
 
 expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.browser
 
 
 def inked(page: Any) -> float:
@@ -41,6 +43,29 @@ def test_the_chart_is_drawn_with_its_states(ward: Ward, open_page: OpenPage, wid
     assert "%" in words
     assert page.locator("#states tbody tr").count() >= 2
     assert page.locator("#timeline .span.state-in_use").count() >= 1
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_no_label_of_the_time_axis_is_cut_at_the_right_edge(tmp_path: Path, open_page: OpenPage, width: int) -> None:
+    """With a clock that all but stands, at a full minute: the last tick is at the very end of the axis, the worst case."""
+    noon = 1_800_000_000
+    clock = {"WARDTWIN_CLOCK": f"0.001:{noon}:{time.clock_gettime(time.CLOCK_MONOTONIC)}"}
+    with serving(tmp_path, environ=clock) as (server, token), Feeder(server.url, token) as feeder:
+        feeder.send(BatchKind.READINGS, readings(1, 100, at=noon - 1))
+        page: Any = open_page(f"{server.url}/devices/device-0", width=width)
+        page.wait_for_selector("#chart canvas")
+        edge = page.evaluate(
+            """() => {
+              const canvas = document.querySelector("#chart canvas");
+              const high = Math.round(24 * devicePixelRatio);
+              const cells = canvas.getContext("2d").getImageData(0, canvas.height - high, canvas.width, high).data;
+              const inked = (x) => Array.from({ length: high }, (_, y) => cells[(y * canvas.width + x) * 4 + 3]).some((alpha) => alpha > 0);
+              const columns = Array.from({ length: canvas.width }, (_, x) => inked(x));
+              return { last: columns.lastIndexOf(true), width: canvas.width };
+            }"""
+        )
+        assert edge["last"] > edge["width"] * 0.9, "no label near the edge: the test would prove nothing"
+        assert edge["last"] < edge["width"] - 2
 
 
 def test_ranges_are_links_and_the_longer_one_reaches_further_back(ward: Ward, open_page: OpenPage) -> None:

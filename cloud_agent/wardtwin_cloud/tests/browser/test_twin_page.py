@@ -13,6 +13,7 @@ from wardtwin_cloud.tests.serving import readings, small_registry
 from wardtwin_sync.batch import BatchKind
 
 expect = pytest.importorskip("playwright.sync_api").expect
+pytestmark = pytest.mark.browser
 
 LONG = "Extrakorporales Membranoxygenierungs- und Hämofiltrationsgerätesystem 体外膜肺氧合与血液滤过综合治疗设备系统"
 

@@ -11,6 +11,7 @@ const device = block("device");
 const silentGateways = new Map();
 const element = (id) => document.getElementById(id);
 const AXIS = 56;
+const RIGHT = 32; // half of "02:43:50", whose tick may stand at the very end; the timeline in style.css ends there too
 const FIGURES = 300;
 const STATES = 100;
 
@@ -139,7 +140,7 @@ function draw() {
   chart = new uPlot({
     width: root.clientWidth,
     height,
-    padding: [12, 12, 0, 0],
+    padding: [12, RIGHT, 0, 0],
     legend: { show: false },
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), context.time_zone),
     scales: { x: { min: from, max: to }, y: { range: (u, low, high) => [Math.min(0, low ?? 0), Math.max(5, (high ?? 0) * 1.08)] } },
