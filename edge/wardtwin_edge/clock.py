@@ -182,6 +182,9 @@ class Timeline:
     """
 
     DRIFT = 1e-4
+    OLDEST_S = 32 * 86_400.0
+    """No tag's queue reaches further back. An uptime that says so is wrong: the report is stamped on receipt, and the tag's
+    start is taken from it anew. Without a bound one tag could date reports to where no store follows, or before 1970."""
     _WORTH_KEEPING_S = 0.05
 
     def __init__(self) -> None:
@@ -198,6 +201,10 @@ class Timeline:
             self._moved.add(key)
             return received_at
         start, newest = known
+        if start + uptime_s < received_at - self.OLDEST_S:
+            self._starts[key] = [seen, uptime_s]
+            self._moved.add(key)
+            return received_at
         if uptime_s > newest:
             start += (uptime_s - newest) * self.DRIFT
             known[1] = uptime_s

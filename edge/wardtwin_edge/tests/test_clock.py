@@ -93,6 +93,14 @@ def test_reports_that_waited_keep_the_moment_they_were_measured() -> None:
     assert line.measured_at("t", 1, 12.0, NOW + 500.0) == pytest.approx(NOW + 12.0, abs=0.01)
 
 
+def test_an_uptime_that_leaps_back_by_ages_is_not_believed_and_spoils_nothing_after_it() -> None:
+    timeline = Timeline()
+    assert timeline.measured_at("tag", 1, 2.0**48 / 1000, 1000.0) == 1000.0
+    assert timeline.measured_at("tag", 1, 50.0, 1001.0) == 1001.0
+    assert timeline.measured_at("tag", 1, 60.0, 1041.0) == pytest.approx(1011.0, abs=0.1)
+    assert timeline.changed() == [("tag", 1, pytest.approx(951.0, abs=0.1), 60.0)]
+
+
 def test_a_new_boot_of_a_tag_has_a_start_of_its_own() -> None:
     line = Timeline()
     line.measured_at("t", 1, 1000.0, NOW)
