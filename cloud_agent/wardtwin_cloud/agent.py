@@ -100,6 +100,8 @@ class Agent:
         not mind (newer rows win), the gateway's count of batches may be one high until the next start.
         """
         self.fingerprints = {row["gateway_id"]: row["fingerprint"] for row in await self.read(self.store.gateways)}
-        self.twin = rebuild(self.store, self.limits)
-        self.twin.settle(self.clock.now())
+        twin = rebuild(self.store, self.limits)
+        twin.inherit(self.twin)
+        twin.settle(self.clock.now())
+        self.twin = twin
         self.hub.reset()

@@ -138,6 +138,20 @@ def test_a_tag_that_moves_leaves_the_old_device_and_its_history_stays_there(benc
     assert history("device-0") == [700.0] * 6
 
 
+def test_what_only_the_agent_remembers_outlives_a_registration(bench: Bench) -> None:
+    assert bench.feeder.post_raw(b"{}", 1).status_code == 400
+    alarm = {
+        "alarm_id": "a1", "rule": "over_voltage", "subject": "device:device-0", "severity": "caution", "raised_at": time.time(),
+        "cleared_at": None, "value": 260.0, "limit": 253.0, "unit": "V",
+    }  # fmt: skip
+    bench.feeder.send(BatchKind.ALARMS, [{**alarm, "cleared_at": time.time()}])
+    bench.post(on_device(PUMP))
+    bench.feeder.send(BatchKind.ALARMS, [alarm])  # late: raised before it was cleared
+    twin = bench.feeder.get("/api/v1/twin")
+    assert twin["alarms"] == []
+    assert [(row["refused"], row["last_refusal"]) for row in twin["gateways"]] == [(1, "content")]
+
+
 def test_an_environment_tag_gives_its_room_a_climate(bench: Bench) -> None:
     binding = {"tag_id": TAG, "kind": "environment", "transport": "ble", "room_id": "room-0", "ble_address": "24:0A:C4:E2:95:28"}
     assert bench.post({"schema": 1, "binding": binding, "device": None}).status_code == 201

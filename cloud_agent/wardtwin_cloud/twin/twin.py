@@ -59,6 +59,14 @@ class Twin:
                 room.tags = (*room.tags, tag.tag_id)
                 self._room_of_tag[tag.tag_id] = room
 
+    def inherit(self, earlier: "Twin") -> None:
+        """Take what the store does not hold from the twin this one follows: alarms known as cleared, what was refused at the door."""
+        self._cleared.update(earlier._cleared)
+        for gateway_id, gateway in self.gateways.items():
+            before = earlier.gateways.get(gateway_id)
+            if before is not None:
+                gateway.refused, gateway.last_refusal = before.refused, before.last_refusal
+
     # -- what comes in
 
     def add_gateway(self, row: Row, dropped: dict[str, int]) -> None:
