@@ -3,7 +3,6 @@
 import datetime
 import importlib
 import json
-import shutil
 import socket
 import struct
 import subprocess
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wardtwin_board.broker import Mosquitto
 from wardtwin_sync.registry import decode_card
 from wardtwin_sync.states import Transport
 from wardtwin_tools.tag import identity, keys, provision, settings, ward_file
@@ -224,7 +224,7 @@ def test_a_secret_file_holds_one_line(tmp_path: Path, text: str) -> None:
         ward_file.secret(tmp_path / "secret")
 
 
-@pytest.mark.skipif(shutil.which("mosquitto") is None, reason="needs mosquitto")
+@pytest.mark.skipif(Mosquitto.find() is None, reason="needs mosquitto")
 def test_mosquitto_lets_the_tag_in_with_the_line_made_for_it(tmp_path: Path) -> None:
     (tmp_path / "passwords").write_text(provision.mosquitto_line(MOCK_TAG_ID, "right"))
     (tmp_path / "passwords").chmod(0o644)  # mosquitto started by root reads it as another user
@@ -243,7 +243,7 @@ def test_mosquitto_lets_the_tag_in_with_the_line_made_for_it(tmp_path: Path) -> 
             connection.sendall(bytes([0x10, len(body)]) + body)
             return connection.recv(4)[3]
 
-    with subprocess.Popen(["mosquitto", "-c", str(config)], stderr=subprocess.DEVNULL) as broker:
+    with subprocess.Popen([str(Mosquitto.find()), "-c", str(config)], stderr=subprocess.DEVNULL) as broker:
         try:
             deadline = time.monotonic() + 10
             while time.monotonic() < deadline:
