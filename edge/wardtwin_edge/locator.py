@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 MEDIAN_OF = 5
+NEAR_OF = 3
 FRESH_S = 90.0
 """A sighting older than this does not count: three reports of a tag that looks around every 15 s, and some lost."""
 STRONGER_DB = 4.0
@@ -24,6 +25,7 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     """`observer` heard `subject` with `rssi_dbm` at `at`. A tag hears a beacon, or the gateway hears a tag; both locate the tag.
 
     tag_id: who is located by it. place: what stands still (the beacon's address, or the gateway's id), in room_id.
+    near_dbm: a place whose median over NEAR_OF sightings is weaker than this says nothing of its room. None: every place does.
     """
 
     observer: str
@@ -33,6 +35,7 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     room_id: str
     rssi_dbm: float
     at: float
+    near_dbm: float | None = None
 
 
 class Placement(msgspec.Struct, frozen=True, gc=False):
@@ -57,7 +60,7 @@ class _Track:
     __slots__ = ("heard", "placed", "rival", "rival_since", "room_id", "seen_at", "since")
 
     def __init__(self) -> None:
-        self.heard: dict[str, tuple[str, deque[tuple[float, float]]]] = {}
+        self.heard: dict[str, tuple[str, float | None, deque[tuple[float, float]]]] = {}
         self.placed = False
         self.room_id: str | None = None
         self.since = 0.0
@@ -78,9 +81,11 @@ class NearestBeacon:
         if track.seen_at is not None and sighting.at < track.seen_at - FRESH_S:
             return None  # came late, out of a tag's queue: the present is known better
         at = track.seen_at = max(sighting.at, track.seen_at or sighting.at)
-        _, heard = track.heard.setdefault(sighting.place, (sighting.room_id, deque(maxlen=MEDIAN_OF)))
+        _, _, heard = track.heard.setdefault(sighting.place, (sighting.room_id, sighting.near_dbm, deque(maxlen=MEDIAN_OF)))
         heard.append((sighting.at, sighting.rssi_dbm))
         strength = _strengths(track, at)
+        if not strength:
+            return None
         best = max(strength, key=lambda room: (strength[room], room))
         here = strength.get(track.room_id or "")
         if not track.placed or track.room_id is None or here is None:
@@ -97,13 +102,11 @@ class NearestBeacon:
         return self._place(sighting.tag_id, track, best, track.rival_since, strength[best])
 
     def review(self, tag_id: str, home_room_id: str | None, now: float) -> Placement | None:
-        """Age: a tag never sighted is in its home room as far as anyone knows; one not sighted for LOST_S is nowhere known."""
+        """Age: a tag never located is in its home room as far as anyone knows; one not sighted for LOST_S is nowhere known."""
         track = self._tracks.setdefault(tag_id, _Track())
-        if track.seen_at is None:
-            if track.placed or home_room_id is None:
-                return None
-            return self._place(tag_id, track, home_room_id, now, None)
-        if track.room_id is not None and now - track.seen_at > LOST_S:
+        if not track.placed:
+            return None if home_room_id is None else self._place(tag_id, track, home_room_id, now, None)
+        if track.room_id is not None and track.seen_at is not None and now - track.seen_at > LOST_S:
             return self._place(tag_id, track, None, track.seen_at, None)
         return None
 
@@ -136,13 +139,15 @@ class NearestBeacon:
 def _strengths(track: _Track, now: float) -> dict[str, float]:
     """The strongest place of each room, by median over what is fresh; places gone stale are forgotten."""
     out: dict[str, float] = {}
-    for place, (room_id, heard) in list(track.heard.items()):
+    for place, (room_id, near_dbm, heard) in list(track.heard.items()):
         while heard and heard[0][0] < now - FRESH_S:
             heard.popleft()
         if not heard:
             del track.heard[place]
             continue
         level = median(rssi for _, rssi in heard)
+        if near_dbm is not None and (len(heard) < NEAR_OF or level < near_dbm):
+            continue
         if level > out.get(room_id, -999.0):
             out[room_id] = level
     return out

@@ -221,8 +221,9 @@ class Pipeline:
         if arrival.address is not None:
             state.heard.rssi_dbm = arrival.rssi_dbm
             gateway = self._config.gateway
-            if gateway.room_id is not None and arrival.rssi_dbm is not None and arrival.rssi_dbm >= GATEWAY_NEAR_DBM:
-                self._see(Sighting(gateway.id, tag_id, tag_id, gateway.id, gateway.room_id, arrival.rssi_dbm, at), changes)
+            if gateway.room_id is not None:
+                here = Sighting(gateway.id, tag_id, tag_id, gateway.id, gateway.room_id, arrival.rssi_dbm, at, GATEWAY_NEAR_DBM)
+                self._see(here, changes)
 
     def _see(self, sighting: Sighting, changes: Changes) -> None:
         self._place(self.locator.see(sighting), changes)

@@ -142,12 +142,14 @@ def test_four_bytes_of_a_beacon_s_address_are_enough_by_ble(bench: Bench) -> Non
 
 
 def test_what_the_gateway_s_own_radio_hears_places_a_tag_near_the_gateway(bench: Bench) -> None:
-    bench.hear(bench.tags[0], bench.tags[0].advert(1, active_power_w=5), rssi_dbm=-48)
+    for counter in (1, 2, 3):
+        bench.hear(bench.tags[0], bench.tags[0].advert(counter, active_power_w=5), rssi_dbm=-48)
     assert [(row["room_id"], row["rssi_dbm"]) for row in sent(bench, BatchKind.PLACEMENTS)] == [("room-9", -48.0)]
 
 
 def test_a_tag_the_gateway_hears_from_afar_is_not_in_the_gateway_s_room(bench: Bench) -> None:
-    bench.hear(bench.tags[0], bench.tags[0].advert(1, active_power_w=5), rssi_dbm=-88)
+    for counter, rssi_dbm in enumerate((-70, -88, -84, -90, -86), start=1):
+        bench.hear(bench.tags[0], bench.tags[0].advert(counter, active_power_w=5), rssi_dbm=rssi_dbm)
     assert sent(bench, BatchKind.PLACEMENTS) == []
 
 
