@@ -23,7 +23,7 @@ from wardtwin_edge.committer import Committer
 from wardtwin_edge.config import Mqtt
 from wardtwin_edge.pipeline import Arrival
 from wardtwin_sync.states import Transport
-from wardtwin_wire import topics
+from wardtwin_wire import frame, topics
 
 _log = logging.getLogger(__name__)
 _KEEPALIVE_S = 30
@@ -234,4 +234,6 @@ class MqttLink(threading.Thread):
     def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
         assert self._session is not None
         token = message.mid if message.qos else 0
-        self._batch.append(Arrival(self._session, bytes(message.payload), time.monotonic(), token))
+        # no more than shows that it is too long: thousands may wait for a disk that is full
+        payload = bytes(message.payload[: frame.MAX_FRAME_BYTES + 1])
+        self._batch.append(Arrival(self._session, payload, time.monotonic(), token))

@@ -115,7 +115,7 @@ class Ward:
 
     def settled(self) -> dict[str, dict[str, Any]]:
         """The cloud's count of each tag once nothing more comes: (tag id) -> its row. Tags with several boots are not for this."""
-        return {row["tag_id"]: row for row in self.run(settle(self.stack))}
+        return {row["tag_id"]: row for row in self.run(settle(self.stack, quiet_s=0.5))}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
@@ -189,9 +189,14 @@ class Wire:
         while data:
             data = data[os.write(self._near, data) :]
 
-    def send(self, tag: LoadTag) -> bytes:
-        """One good report; return the frame."""
-        data = tag.make(int(time.monotonic() * 1000))
+    def send(self, tag: LoadTag, **values: float) -> bytes:
+        """One good report, of a load that wanders or of `values`; return the frame."""
+        uptime_ms = int(time.monotonic() * 1000)
+        if values:
+            tag.sequence += 1
+            data = sealed_frame(tag, frame.ENERGY, tag.boot_id, tag.sequence, frame.pack_values(frame.ENERGY, uptime_ms, values))
+        else:
+            data = tag.make(uptime_ms)
         tag.held[tag.sequence] = (data, time.monotonic())
         self.write(serial.encode(serial.REPORT, data))
         return data

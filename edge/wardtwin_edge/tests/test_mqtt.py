@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import paho.mqtt.client as paho
+import psutil
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -169,6 +170,19 @@ def test_junk_is_taken_off_the_broker_and_counted(ward: Ward) -> None:
     time.sleep(0.3)
     ward.publish(b"", b"\x00" * 500, b"\x01" * 60, TAG.energy(1), b"\xff" * 70_000)
     wait_for(lambda: ward.acked() == {1} and sum(ward.bench.pipeline.rejected.values()) == 4)
+
+
+def test_payloads_of_any_size_that_wait_for_the_disk_take_no_memory(ward: Ward) -> None:
+    ward.link.start()
+    wait_for(lambda: ward.link.is_connected)
+    time.sleep(0.3)
+    before = psutil.Process().memory_info().rss
+    for _ in range(60):
+        ward.client.publish(topics.up(TAG.tag_id), b"\x01" * 2**20, qos=0).wait_for_publish(10)
+    wait_for(lambda: ward.link.received == 60, 10)
+    assert psutil.Process().memory_info().rss - before < 30 * 2**20
+    ward.committer.start()
+    wait_for(lambda: ward.bench.pipeline.rejected["mqtt", "length"] == 60)
 
 
 def test_without_a_broker_the_link_says_so_and_keeps_trying(tmp_path: Path) -> None:
