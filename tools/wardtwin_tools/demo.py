@@ -48,7 +48,8 @@ async def run_demo(workdir: Path, *, headless: bool, seconds: float, port: int |
             console.print(f"The gateway's own: {ward.stack.local_url}/")
             console.print("Ctrl-C ends all of it.")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_until_stopped(stop, ward), seconds if headless else None)
+            async with asyncio.timeout(seconds if headless else None):
+                await _until_stopped(stop, ward)
         twin = await ward.stack.get_cloud("/api/v1/twin")
         with console.status("pulling the plugs and counting"):
             ward.pull_all_plugs()
@@ -94,7 +95,8 @@ async def _until_stopped(stop: asyncio.Event, ward: EmulatedWard) -> None:
         ward.stack.cloud.check()
         ward.stack.gateway.check()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), 1.0)
+            async with asyncio.timeout(1.0):
+                await stop.wait()
 
 
 async def _first_state(ward: EmulatedWard) -> float:
