@@ -21,7 +21,7 @@ from wardtwin_wire import serial as wire
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 2.0
-_ASK_EVERY_S = 5.0
+_ASK_EVERY_S = 2.0
 _WINDOW = 256
 _HELLO_BYTES = 9
 
