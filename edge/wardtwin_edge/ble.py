@@ -42,6 +42,8 @@ class BleLink:
         self._addresses: dict[str, bytes | None] = {}
         self.state = "switched off" if config.backend == "none" else "starting"
         self.is_scanning = False
+        self.is_silent = False
+        """Nothing is heard, over scans and scanners made anew, until something is."""
         self.adverts = 0
         self.received = 0
         self.dropped = 0
@@ -81,7 +83,8 @@ class BleLink:
         scanner = self._new_scanner()
         await _answered(scanner.start())
         try:
-            self.is_scanning, self.state = True, "scanning"
+            self.is_scanning = True
+            self.state = "adapter started anew, nothing heard yet" if self.is_silent else "scanning"
             self.last_heard_s = time.monotonic()
             restarted = False
             while True:
@@ -89,8 +92,10 @@ class BleLink:
                 silent_s = time.monotonic() - self.last_heard_s
                 if silent_s < self._config.stall_s:
                     restarted = False
-                    self.state = "scanning"
+                    if not self.is_silent:
+                        self.state = "scanning"
                 elif not restarted:
+                    self.is_silent = True
                     self.state = f"nothing heard for {silent_s:.0f} s, scan restarted"
                     self.restarts += 1
                     restarted = True
@@ -128,6 +133,7 @@ class BleLink:
     def _on_advert(self, device: BLEDevice, advert: AdvertisementData) -> None:
         now = time.monotonic()
         self.last_heard_s = now
+        self.is_silent = False
         self.adverts += 1
         data = advert.service_data.get(SERVICE_UUID)
         if data is None:

@@ -254,7 +254,7 @@ class Pipeline:
             acks.append((arrival.source, odd.tag, odd.boot_id, odd.sequence))
             if not self._store.is_new(odd.tag.tag_id, odd.boot_id, odd.sequence):
                 return
-        else:
+        elif arrival.address is not None:  # a sealed frame that claims boot 0 must not pass for an advert's counter
             self._counters[odd.tag.tag_id] = changes.ble_counters[odd.tag.tag_id] = odd.sequence
         self.rejected[transport.value, f"undecodable_{odd.reason}"] += 1
         at = self._clock.at(arrival.received_s)

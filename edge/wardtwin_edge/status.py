@@ -84,8 +84,8 @@ def transports(gateway: "Gateway") -> dict[str, dict[str, Any]]:
     if gateway.config.ble.backend != "none":
         ble = gateway.ble
         out["ble"] = {
-            "state": ble.state, "ok": ble.is_scanning, "received": ble.received, "adverts": ble.adverts, "dropped": ble.dropped,
-            "restarts": ble.restarts, "power_cycles": ble.power_cycles,
+            "state": ble.state, "ok": ble.is_scanning and not ble.is_silent, "received": ble.received, "adverts": ble.adverts,
+            "dropped": ble.dropped, "restarts": ble.restarts, "power_cycles": ble.power_cycles,
         }  # fmt: skip
     if gateway.config.serial.ports:
         ports = {

@@ -96,10 +96,31 @@ def test_bthome_adverts_come_in_with_address_and_strength_and_nothing_else_does(
 
 def test_a_silent_radio_is_restarted_then_made_anew_and_it_is_said() -> None:
     link = BleLink(config.Ble(NAME, stall_s=0.02), Basket())
-    asyncio.run(running(link, lambda: FakeScanner.events.count("new") >= 2))
-    assert FakeScanner.events[:6] == ["new", "start", "stop", "start", "stop", "new"]
-    assert link.restarts >= 1
-    assert "nothing heard" in link.state or link.state == "scanning"
+    said: list[str] = []
+
+    def made_anew() -> bool:
+        if not said or said[-1] != link.state:
+            said.append(link.state)
+        return FakeScanner.events.count("start") >= 3 and link.is_scanning
+
+    asyncio.run(running(link, made_anew))
+    assert FakeScanner.events[:7] == ["new", "start", "stop", "start", "stop", "new", "start"]
+    assert link.restarts == 1
+    assert link.is_silent
+    assert said[1] == "scanning"
+    assert "scan restarted" in said[2]
+    assert link.state == "adapter started anew, nothing heard yet"
+
+
+def test_a_radio_that_is_heard_again_is_said_to_scan() -> None:
+    link = BleLink(config.Ble(NAME, stall_s=0.05), Basket())
+
+    def heard_again() -> bool:
+        if link.is_silent and FakeScanner.live is not None:
+            FakeScanner.live.hear("11:22:33:44:55:66", {})
+        return link.restarts == 1 and not link.is_silent and link.state == "scanning"
+
+    asyncio.run(running(link, heard_again))
 
 
 def test_a_stuck_adapter_is_power_cycled_by_the_site_s_command(tmp_path: Path) -> None:

@@ -283,3 +283,11 @@ def test_no_advert_stops_the_good_traffic_beside_it(tmp_path_factory, junk) -> N
         assert stored == len(junk)
     finally:
         bench.store.close()
+
+
+def test_a_sealed_frame_of_boot_0_does_not_stop_the_tag_s_adverts(bench: Bench) -> None:
+    tag = bench.tags[0]
+    bench.take(tag.sealed(frame.ENERGY, 2**32 - 1, frame.pack_values(frame.ENERGY, 1000, {"active_power_w": 5.0}), boot_id=0))
+    assert bench.pipeline.rejected == {("mqtt", "undecodable_field"): 1}
+    bench.pipeline.take([Arrival(Recorder(Transport.BLE), tag.advert(7, active_power_w=5), NOW, None, tag.address, -60)])
+    assert ("ble", "replay") not in bench.pipeline.rejected
