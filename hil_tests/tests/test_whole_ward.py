@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from wardtwin_tools.errors import RecordingError
+from wardtwin_tools.replay import Replay, load
+
 
 def wardtwin(*arguments: str, timeout_s: float = 240.0) -> dict[str, Any]:
     """Run the command; its last line on stdout, as JSON. It must exit with 0 and print nothing else there."""
@@ -49,14 +52,31 @@ def test_a_recording_comes_out_as_its_intervals_over_every_transport(transport: 
     assert result["stored"] > 100
 
 
-def test_a_unit_that_is_not_named_is_asked_for_with_the_choice(tmp_path: Path) -> None:
+def test_a_file_that_is_no_recording_is_refused_with_what_one_looks_like(tmp_path: Path) -> None:
     path = tmp_path / "empty.csv"
     path.write_text("time,watts\n1,2\n")
-    command = [str(Path(sys.executable).parent / "wardtwin"), "replay", str(path), "--device-type", "coffee_maker"]
+    command = [str(Path(sys.executable).parent / "wardtwin"), "replay", str(path), "--device-type", "coffee_maker", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert "time_s,active_power_w" in done.stderr.replace("\n", "")
     assert "Traceback" not in done.stderr
+    assert "time_s,active_power_w" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ("0,1\n1,watt\n", "line 3: active_power_w is 'watt', not a number"),
+        ("0,1\n1\n", "line 3: active_power_w is None, not a number"),
+        ("0,1\n1,nan\n", "line 3: active_power_w is 'nan', not a number"),
+        ("0,1\n5,1\n4,1\n", "line 4: time_s does not grow"),
+    ],
+)
+def test_a_recording_s_fault_is_named_with_its_line(tmp_path: Path, rows: str, fault: str) -> None:
+    path = tmp_path / "recording.csv"
+    path.write_text("time_s,active_power_w\n" + rows)
+    with pytest.raises(RecordingError, match=fault):
+        load(Replay(path, None, "coffee_maker", "mqtt", 1.0))
 
 
 def test_nothing_is_lost_or_double_while_gateway_broker_and_cloud_are_killed() -> None:

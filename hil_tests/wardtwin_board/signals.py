@@ -127,12 +127,27 @@ def read_recording(path: Path, unit: str | None = None) -> Recording:
         raise ValueError(f"{path}: a recording's first line is time_s,active_power_w[,voltage_v,current_a,power_factor]")
 
     def column(name: str) -> Series | None:
-        return np.array([float(row[name]) for row in rows]) if name in rows[0] else None
+        if name not in rows[0]:
+            return None
+        return np.array([_number(path, line, name, row[name]) for line, row in enumerate(rows, start=2)])
 
     time_s, active_power_w = column("time_s"), column("active_power_w")
     assert time_s is not None
     assert active_power_w is not None
+    back = np.flatnonzero(np.diff(time_s) <= 0)
+    if len(back):
+        raise ValueError(f"{path}, line {back[0] + 3}: time_s does not grow")
     return Recording(time_s - time_s[0], active_power_w, column("voltage_v"), column("current_a"), column("power_factor"))
+
+
+def _number(path: Path, line: int, name: str, text: str | None) -> float:
+    try:
+        number = float(text or "")
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{path}, line {line}: {name} is {text!r}, not a number")
+    return number
 
 
 def _read_npz(path: Path, unit: str | None) -> Recording:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wardtwin_board.errors import BoardError
 from wardtwin_tools.doctor import doctor
 from wardtwin_tools.errors import ToolError
 from wardtwin_tools.output import console, emit
@@ -53,7 +54,7 @@ def demo(
     """Run a whole ward on this machine: emulated tags, gateway, cloud agent, page."""
     from wardtwin_tools.demo import print_result, run_demo
 
-    result = _run(run_demo(workdir, headless=headless, seconds=seconds, port=port, mosquitto=broker is BrokerChoice.MOSQUITTO))
+    result = _run(run_demo(workdir, headless=headless, seconds=seconds, port=port, mosquitto=broker is BrokerChoice.MOSQUITTO), json)
     if json:
         emit(result)
     else:
@@ -77,7 +78,7 @@ def replay(
     from wardtwin_tools.replay import Replay, print_intervals, run_replay
 
     plan = Replay(file, unit, device_type, transport.value, speed, start, duration)
-    result = _run(run_replay(plan))
+    result = _run(run_replay(plan), json)
     if json:
         emit(result)
     else:
@@ -96,7 +97,7 @@ def bench_crash(
     """SIGKILL gateway, broker and cloud at random moments under load, settle, and count what is lost or double."""
     from wardtwin_tools.bench.crash import crash
 
-    result = _run(crash(kills, rate, seed))
+    result = _run(crash(kills, rate, seed), json)
     emit(result) if json else console.print(result)
     if result["lost"] or result["duplicates"]:
         raise typer.Exit(1)
@@ -111,16 +112,18 @@ def bench_ingest(
     """Messages a second from MQTT to durable commit, against paho alone and SQLite alone in the same run."""
     from wardtwin_tools.bench.ingest import ingest
 
-    result = _run(ingest(messages, rounds))
+    result = _run(ingest(messages, rounds), json)
     emit(result) if json else console.print(result)
 
 
-def _run(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+def _run(work: Coroutine[Any, Any, dict[str, Any]], json: bool) -> dict[str, Any]:
     try:
         return asyncio.run(work)
-    except ToolError as error:
-        console.print(f"[bold]{type(error).__name__}[/bold]: {error}", markup=True)
-        raise typer.Exit(error.exit_code) from None
+    except (ToolError, BoardError, TimeoutError) as error:
+        console.print(f"{type(error).__name__}: {error}", markup=False)
+        if json:
+            emit({"error": str(error)})
+        raise typer.Exit(error.exit_code if isinstance(error, ToolError) else 1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
