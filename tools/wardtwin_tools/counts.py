@@ -16,9 +16,6 @@ class Counted:
     stored: int
     duplicates: int
 
-    def __add__(self, other: "Counted") -> "Counted":
-        return Counted(self.stored + other.stored, self.duplicates + other.duplicates)
-
 
 def count(sequences: list[dict[str, Any]], transports: set[str]) -> Counted:
     """`sequences`: the cloud's /api/v1/sequences rows."""
